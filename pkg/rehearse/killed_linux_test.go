@@ -1,0 +1,94 @@
+package rehearse_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+// childEnv makes this test program a child that rehearses and then waits to be killed.
+const childEnv = "REHEARSE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		runChild()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func runChild() {
+	stdin := bufio.NewReader(os.Stdin)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	_, err := rehearse.Run(ctx, rehearse.Config{Snapshot: os.Args[1], Dir: os.Args[2], Etcd: os.Args[3], Etcdutl: os.Args[4],
+		Progress: func(step string) {
+			if step == "compare" { // etcd runs now
+				fmt.Println(step)
+				_, _ = stdin.ReadString('\n') // never comes
+			}
+		}})
+	fmt.Println("ended:", err)
+}
+
+// TestKilledLeavesNoEtcd kills the process that rehearses, as the system may when memory is short.
+func TestKilledLeavesNoEtcd(t *testing.T) {
+	b := etcdtest.Find(t, "3.6")
+	path := etcdtest.Start(t, b).Save(t)
+	dir := t.TempDir()
+	child := exec.CommandContext(t.Context(), os.Args[0], path, dir, b.Etcd, b.Etcdutl)
+	child.Env = append(os.Environ(), childEnv+"=1")
+	if _, err := child.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "compare\n" {
+		t.Fatalf("child says %q, %v", line, err)
+	}
+	if n := processesIn(t, dir); n != 1 {
+		t.Errorf("%d processes run, want etcd", n)
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	deadline := time.After(10 * time.Second)
+	for ticker := time.NewTicker(10 * time.Millisecond); processesIn(t, dir) > 0; {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatal("etcd still runs")
+		}
+	}
+}
+
+// processesIn counts the processes whose working directory is, or was, in dir.
+func processesIn(t *testing.T, dir string) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil || len(links) == 0 {
+		t.Fatalf("list processes: %v, %d found", err, len(links))
+	}
+	for _, link := range links {
+		if cwd, err := os.Readlink(link); err == nil && strings.HasPrefix(cwd, dir) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,237 @@
+package verify
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+)
+
+// This file and walk.go read bbolt's file format without bbolt. bbolt maps the file into memory and trusts it: a
+// changed byte makes it panic, read outside of the map (SIGSEGV), run in circles or allocate without bound, and a file
+// that shrinks kills the process (SIGBUS). Here every offset is checked and every page read with ReadAt, so a bad file
+// can only yield an error, and the structural check, the hash and the decoding share one pass. Tests compare
+// the outcome with bbolt and etcdutl.
+
+const (
+	pageHeaderSize = 16
+	elementSize    = 16
+	metaSize       = 64
+	boltMagic      = 0xED0CDAED
+	boltVersion    = 2
+	noFreelist     = ^uint64(0)
+
+	branchPage   = 0x01
+	leafPage     = 0x02
+	freelistPage = 0x10
+
+	minPageSize = 1 << 10
+	maxPageSize = 1 << 24
+	maxKeySize  = 32 << 10
+	// maxPageBytes bounds one logical page with its overflow pages, and so memory. A value and its neighbours share
+	// one; etcd refuses requests above 1.5 MiB unless told otherwise.
+	maxPageBytes = 256 << 20
+	// maxDepth is far above the height of any real tree: even 2 keys per page need only 40 levels for 10^12 keys.
+	maxDepth = 64
+)
+
+var le = binary.LittleEndian
+
+// meta is a bbolt meta page.
+type meta struct {
+	pageSize int64
+	root     uint64
+	freelist uint64
+	pages    uint64 // the high water mark: the number of pages the database has
+	txid     uint64
+}
+
+func (m meta) size() int64 { return int64(m.pages) * m.pageSize }
+
+// readMeta finds the newest valid meta page of a database. seen says whether there was at least something that looks
+// like one: if not, the file is not a database at all.
+func readMeta(r io.ReaderAt, size int64) (best meta, seen bool, err error) {
+	found := false
+	consider := func(at int64) (meta, error) {
+		var buf [pageHeaderSize + metaSize]byte
+		if at+int64(len(buf)) > size {
+			return meta{}, nil
+		}
+		if _, err := r.ReadAt(buf[:], at); err != nil {
+			return meta{}, fmt.Errorf("read meta page: %w", err)
+		}
+		m, magic, ok := parseMeta(buf[pageHeaderSize:])
+		seen = seen || magic
+		if ok && (at == 0 || at == m.pageSize) && (!found || m.txid > best.txid) {
+			best, found = m, true
+		}
+		return m, nil
+	}
+	first, err := consider(0)
+	if err != nil {
+		return meta{}, seen, err
+	}
+	if found {
+		if _, err := consider(first.pageSize); err != nil {
+			return meta{}, seen, err
+		}
+	} else {
+		// The page size is known only from a meta page, so the second one is searched for.
+		for at := int64(minPageSize); at <= maxPageSize; at *= 2 {
+			if _, err := consider(at); err != nil {
+				return meta{}, seen, err
+			}
+		}
+	}
+	if !found {
+		return meta{}, seen, errors.New("no valid meta page")
+	}
+	return best, true, nil
+}
+
+func parseMeta(b []byte) (m meta, magic, valid bool) {
+	magic = le.Uint32(b) == boltMagic
+	if !magic || le.Uint32(b[4:]) != boltVersion {
+		return meta{}, magic, false
+	}
+	sum := fnv.New64a()
+	sum.Write(b[:56])
+	if sum.Sum64() != le.Uint64(b[56:]) {
+		return meta{}, magic, false
+	}
+	m = meta{
+		pageSize: int64(le.Uint32(b[8:])),
+		root:     le.Uint64(b[16:]),
+		freelist: le.Uint64(b[32:]),
+		pages:    le.Uint64(b[40:]),
+		txid:     le.Uint64(b[48:]),
+	}
+	ok := m.pageSize >= minPageSize && m.pageSize <= maxPageSize && m.pageSize&(m.pageSize-1) == 0 &&
+		m.pages >= 3 && m.pages < 1<<38 // so that size() cannot overflow
+	return m, magic, ok
+}
+
+// page is one logical page: a page with its overflow pages.
+type page struct {
+	id    uint64
+	flags uint16
+	count int
+	data  []byte
+}
+
+// database reads the pages of a bbolt file and remembers which it has read.
+type database struct {
+	meta
+	r    io.ReaderAt
+	seen bitmap
+	used uint64
+	// buffers holds one buffer per level of the tree, since a branch page is needed until its children are done.
+	buffers [][]byte
+}
+
+// openDatabase prepares reading a database of which size bytes can be read.
+func openDatabase(r io.ReaderAt, size int64) (*database, error) {
+	m, seen, err := readMeta(r, size)
+	switch {
+	case err != nil && !seen:
+		return nil, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case m.size() > size:
+		return nil, fmt.Errorf("%w: the database has %d bytes, the file only %d of them", ErrTruncated, m.size(), size)
+	}
+	d := &database{meta: m, r: r}
+	d.reset()
+	return d, nil
+}
+
+// reset forgets which pages were read, for another pass.
+func (d *database) reset() {
+	d.seen = newBitmap(d.pages)
+	d.seen.set(0)
+	d.seen.set(1)
+	d.used = 2
+}
+
+// read reads the page with its overflow pages and marks them as read; a page is part of one tree only once. The data
+// stays valid until the next read at the same depth.
+func (d *database) read(id uint64, depth int) (page, error) {
+	if depth > maxDepth {
+		return page{}, corrupt("page %d: tree is deeper than %d levels", id, maxDepth)
+	}
+	if id < 2 || id >= d.pages {
+		return page{}, corrupt("page %d: outside of the database's %d pages", id, d.pages)
+	}
+	buf := d.buffer(depth, int(d.pageSize))
+	at := int64(id) * d.pageSize
+	if err := d.readAt(buf, at); err != nil {
+		return page{}, fmt.Errorf("read page %d: %w", id, err)
+	}
+	p := page{id: le.Uint64(buf), flags: le.Uint16(buf[8:]), count: int(le.Uint16(buf[10:])), data: buf}
+	overflow := uint64(le.Uint32(buf[12:]))
+	if p.id != id {
+		return page{}, corrupt("page %d: calls itself page %d", id, p.id)
+	}
+	if overflow >= d.pages-id {
+		return page{}, corrupt("page %d: its %d overflow pages are outside of the database", id, overflow)
+	}
+	for i := id; i <= id+overflow; i++ {
+		if !d.seen.set(i) {
+			return page{}, corrupt("page %d: used twice", i)
+		}
+	}
+	d.used += overflow + 1
+	if overflow > 0 {
+		total := int64(overflow+1) * d.pageSize
+		if total > maxPageBytes {
+			return page{}, corrupt("page %d: %d bytes long", id, total)
+		}
+		buf = d.buffer(depth, int(total))
+		if err := d.readAt(buf[d.pageSize:], at+d.pageSize); err != nil {
+			return page{}, fmt.Errorf("read page %d: %w", id, err)
+		}
+		p.data = buf
+	}
+	return p, nil
+}
+
+// readAt turns the end of the file into ErrTruncated: the size was checked, so the file has become shorter since.
+func (d *database) readAt(buf []byte, at int64) error {
+	_, err := d.r.ReadAt(buf, at)
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: while it was read", ErrTruncated)
+	}
+	return err
+}
+
+// buffer returns the buffer of a level of the tree with n bytes, keeping what is in it.
+func (d *database) buffer(depth, n int) []byte {
+	for len(d.buffers) <= depth {
+		d.buffers = append(d.buffers, nil)
+	}
+	if cap(d.buffers[depth]) < n {
+		grown := make([]byte, n)
+		copy(grown, d.buffers[depth])
+		d.buffers[depth] = grown
+	}
+	d.buffers[depth] = d.buffers[depth][:n]
+	return d.buffers[depth]
+}
+
+// bitmap is a set of page ids.
+type bitmap []uint64
+
+func newBitmap(n uint64) bitmap { return make(bitmap, (n+63)/64) }
+
+// set adds i and says whether it was not there yet.
+func (b bitmap) set(i uint64) bool {
+	bit := uint64(1) << (i % 64)
+	if b[i/64]&bit != 0 {
+		return false
+	}
+	b[i/64] |= bit
+	return true
+}
+
+func (b bitmap) has(i uint64) bool { return b[i/64]&(1<<(i%64)) != 0 }

@@ -1,0 +1,244 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"sort"
+	"strconv"
+)
+
+// maxPrefixes bounds how many control planes in one etcd are listed.
+const maxPrefixes = 256
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// content collects a Report from a database, in one pass.
+type content struct {
+	report *Report
+	crc    uint32
+	keyCRC uint32
+	live   *liveSet
+	inKeys bool
+	name   string
+	kube   map[string]Kubernetes
+	bumped bool
+}
+
+func (c *content) bucket(name []byte) (bool, error) {
+	c.crc = crc32.Update(c.crc, castagnoli, name)
+	c.name = string(name)
+	c.inKeys = c.name == "key"
+	if c.inKeys {
+		c.keyCRC = crc32.Update(0, castagnoli, name)
+	}
+	return true, nil
+}
+
+func (c *content) entry(key, value []byte) error {
+	c.crc = crc32.Update(c.crc, castagnoli, key)
+	c.crc = crc32.Update(c.crc, castagnoli, value)
+	c.report.Entries++
+	if c.inKeys {
+		return c.keyEntry(key, value)
+	}
+	switch c.name {
+	case "cluster":
+		if string(key) == "clusterVersion" {
+			c.report.ClusterVersion = string(value)
+		}
+	case "members":
+		c.memberEntry(string(key), value)
+	}
+	return nil
+}
+
+func (c *content) keyEntry(key, value []byte) error {
+	rev, kv, err := parseEntry(key, value)
+	if err != nil {
+		return err
+	}
+	r := c.report
+	r.TotalKeys++
+	r.Revision = rev.main
+	if rev.tombstone {
+		r.Tombstones++
+	}
+	// Whether a compaction keeps deletions at its own revision depends on the version of etcd, so HashKV leaves them out.
+	if !rev.tombstone || rev.main != r.CompactRevision {
+		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, key)
+		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, value)
+	}
+	if len(kv.key) == 0 {
+		// What `etcdutl snapshot restore --bump-revision` leaves behind: a revision without a key, which no client
+		// can read.
+		c.bumped = true
+		return nil
+	}
+	c.live.put(kv.key, !rev.tombstone)
+	if bytes.HasSuffix(kv.key, kubeSystemKey) {
+		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
+	}
+	return nil
+}
+
+// parseEntry decodes an entry of the key bucket.
+func parseEntry(key, value []byte) (revision, keyValue, error) {
+	rev, err := parseRevision(key)
+	if err != nil {
+		return rev, keyValue{}, corrupt("key bucket: %v", err)
+	}
+	kv, err := parseKeyValue(value)
+	if err != nil {
+		return rev, kv, corrupt("key bucket: revision %d/%d: %v", rev.main, rev.sub, err)
+	}
+	if !rev.tombstone && len(kv.key) > 0 && kv.modRevision != rev.main {
+		return rev, kv, corrupt("key bucket: revision %d/%d: says that it is revision %d", rev.main, rev.sub, kv.modRevision)
+	}
+	return rev, kv, nil
+}
+
+func (c *content) kubeSystem(prefix string, value []byte, deleted bool) {
+	if deleted {
+		delete(c.kube, prefix)
+		return
+	}
+	uid, encrypted, ok := namespaceUID(value)
+	if _, known := c.kube[prefix]; !ok || (!known && len(c.kube) >= maxPrefixes) {
+		return
+	}
+	c.kube[prefix] = Kubernetes{Prefix: prefix, KubeSystemUID: uid, Encrypted: encrypted}
+}
+
+// metaReader reads the bucket of metadata, before everything else: what to do with a deletion depends on the compact
+// revision.
+type metaReader struct{ report *Report }
+
+func (m *metaReader) bucket(name []byte) (bool, error) { return string(name) == "meta", nil }
+
+func (m *metaReader) entry(key, value []byte) error {
+	var target *int64
+	switch string(key) {
+	case "finishedCompactRev":
+		target = &m.report.CompactRevision
+	case "scheduledCompactRev":
+		target = &m.report.ScheduledCompactRevision
+	case "storageVersion":
+		m.report.StorageVersion = string(value)
+		return nil
+	default:
+		return nil
+	}
+	rev, err := parseRevision(value)
+	if err != nil {
+		return corrupt("meta bucket: %s: %v", key, err)
+	}
+	*target = rev.main
+	return nil
+}
+
+// memberEntry takes a member from the bucket of members. It is information only: a restore replaces all members, so
+// an entry that cannot be read is no reason to call a snapshot bad.
+func (c *content) memberEntry(id string, value []byte) {
+	var m struct {
+		Name      string   `json:"name"`
+		PeerURLs  []string `json:"peerURLs"`
+		IsLearner bool     `json:"isLearner"`
+	}
+	if err := json.Unmarshal(value, &m); err != nil {
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf("member %q cannot be decoded: %v", id, err))
+		return
+	}
+	c.report.Members = append(c.report.Members, Member{ID: id, Name: m.Name, PeerURLs: m.PeerURLs, Learner: m.IsLearner})
+}
+
+func (c *content) finish() {
+	r := c.report
+	r.Hash = c.crc
+	if r.TotalKeys > 0 && r.ScheduledCompactRevision == r.CompactRevision {
+		r.HashKV = c.keyCRC
+	}
+	for _, k := range c.kube {
+		r.Kubernetes = append(r.Kubernetes, k)
+	}
+	sort.Slice(r.Kubernetes, func(i, j int) bool { return r.Kubernetes[i].Prefix < r.Kubernetes[j].Prefix })
+	for _, k := range r.Kubernetes {
+		if k.Prefix == "/registry" || len(r.Kubernetes) == 1 {
+			r.KubeSystemUID = k.KubeSystemUID
+		}
+	}
+	if c.bumped {
+		r.Notes = append(r.Notes, "holds the mark of a restore that bumped the revision; etcdutl 3.6 and later count it as one key more")
+	}
+	if r.TotalKeys == 0 {
+		r.Notes = append(r.Notes, "holds no keys")
+	}
+}
+
+// jsonNamespaceUID is protobufNamespaceUID for clusters that store JSON.
+func jsonNamespaceUID(value []byte) (string, bool) {
+	var ns struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			UID string `json:"uid"`
+		} `json:"metadata"`
+	}
+	if json.Unmarshal(value, &ns) != nil || ns.APIVersion != "v1" || ns.Kind != "Namespace" {
+		return "", false
+	}
+	return ns.Metadata.UID, ns.Metadata.UID != ""
+}
+
+// readContent fills the report from the database in one pass (and more only where very many keys exist, see liveSet).
+func readContent(ctx context.Context, db *database, r *Report, maxSlots int, progress func(int64)) error {
+	none := func(int64) {}
+	first := walker{ctx: ctx, db: db, progress: none, visit: &metaReader{report: r}}
+	if err := first.walk(); err != nil {
+		return err
+	}
+	db.reset()
+	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}}
+	w := walker{ctx: ctx, db: db, progress: progress, visit: c}
+	if err := w.walk(); err != nil {
+		return err
+	}
+	if err := db.checkFree(); err != nil {
+		return err
+	}
+	r.DBSize = db.size()
+	r.InUse = int64(db.used) * db.pageSize
+	c.finish()
+
+	r.LiveKeys = int64(c.live.used)
+	later := c.live.later
+	c.live = nil
+	for ; len(later) > 0; later = later[1:] {
+		recount := &liveCounter{live: newLiveSet(later[0], maxSlots)}
+		db.reset()
+		w := walker{ctx: ctx, db: db, progress: none, visit: recount}
+		if err := w.walk(); err != nil {
+			return fmt.Errorf("count keys again: %w", err)
+		}
+		r.LiveKeys += int64(recount.live.used)
+		later = append(later, recount.live.later...)
+	}
+	return nil
+}
+
+// liveCounter counts the existing keys of one class.
+type liveCounter struct{ live *liveSet }
+
+func (l *liveCounter) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+
+func (l *liveCounter) entry(key, value []byte) error {
+	rev, kv, err := parseEntry(key, value)
+	if err == nil && len(kv.key) > 0 {
+		l.live.put(kv.key, !rev.tombstone)
+	}
+	return err
+}
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,73 @@
+package verify
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+func TestParseKeyValueIsAsStrictAsProtobuf(t *testing.T) {
+	varint := protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 7)
+	for name, c := range map[string]struct {
+		data []byte
+		ok   bool
+	}{
+		"empty":                   {nil, true},
+		"varint":                  {varint, true},
+		"unknown varint":          {protowire.AppendVarint(protowire.AppendTag(nil, 77, protowire.VarintType), 7), true},
+		"unknown fixed":           {protowire.AppendFixed64(protowire.AppendTag(nil, 77, protowire.Fixed64Type), 7), true},
+		"key as varint":           {protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 7), false},
+		"revision as bytes":       {protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), nil), false},
+		"revision as fixed":       {protowire.AppendFixed64(protowire.AppendTag(nil, 3, protowire.Fixed64Type), 7), false},
+		"cut":                     {varint[:1], false},
+		"field 0":                 {[]byte{0, 0}, false},
+		"length beyond the end":   {[]byte{0x0a, 5, 'a'}, false},
+		"length beyond reason":    {[]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, false},
+		"varint of eleven digits": {append([]byte{0x10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1), false},
+	} {
+		if _, err := parseKeyValue(c.data); (err == nil) != c.ok {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestParseRevision(t *testing.T) {
+	good := append(entryKey(5), 't')
+	if r, err := parseRevision(good); err != nil || r.main != 7 || r.sub != 0 || !r.tombstone {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	for name, k := range map[string][]byte{
+		"short": good[:16], "long": append(good, 't'), "mark": append(entryKey(5), 'x'), "negative": append([]byte{0x80}, entryKey(5)[1:]...),
+	} {
+		if _, err := parseRevision(k); err == nil {
+			t.Errorf("%s: %x is accepted", name, k)
+		}
+	}
+}
+
+func TestNamespaceUID(t *testing.T) {
+	stored := etcdtest.Namespace("kube-system", etcdtest.KubeSystemUID)
+	for name, c := range map[string]struct {
+		value     string
+		uid       string
+		encrypted bool
+		ok        bool
+	}{
+		"protobuf":           {string(stored), etcdtest.KubeSystemUID, false, true},
+		"json":               {`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"u"}}`, "u", false, true},
+		"encrypted":          {"k8s:enc:aescbc:v1:key1:xxxx", "", true, true},
+		"another kind":       {`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"uid":"u"}}`, "", false, false},
+		"another message":    {"k8s\x00\x0a\x0f\x0a\x02v1\x12\x09ConfigMap", "", false, false},
+		"damaged":            {string(stored[:20]), "", false, false},
+		"nothing":            {"", "", false, false},
+		"namespace, no uid":  {`{"kind":"Namespace","apiVersion":"v1","metadata":{}}`, "", false, false},
+		"something in bytes": {"\x01\x02", "", false, false},
+	} {
+		uid, encrypted, ok := namespaceUID([]byte(c.value))
+		if uid != c.uid || encrypted != c.encrypted || ok != c.ok {
+			t.Errorf("%s: got %q, %v, %v", name, uid, encrypted, ok)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package verify
+
+import (
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+)
+
+// ReportKind is the kind field of a Report; its apiVersion is snapshot.APIVersion.
+const ReportKind = "SnapshotReport"
+
+// Report is what was found in a snapshot. As JSON it is stable: fields are only ever added.
+type Report struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+
+	// File is the path that was asked for.
+	File string `json:"file"`
+	// Size and SHA256 are of the file as stored. DB leaves SHA256 empty: it does not hash again.
+	Size        int64                `json:"size"`
+	SHA256      string               `json:"sha256,omitempty"`
+	Compression snapshot.Compression `json:"compression"`
+	// Plain is the decompressed snapshot, trailer included. DB leaves its hash empty.
+	Plain snapshot.Plain `json:"plain"`
+
+	// Trailer is true when etcd's own hash at the end of the snapshot was compared and matches.
+	Trailer bool `json:"trailer"`
+	// Raw is true for a database without a trailer: nothing in the file proves values against changed bytes.
+	Raw bool `json:"raw"`
+	// Proof is "full", or "unproven" for a raw database without a sidecar.
+	Proof snapshot.ProofLevel `json:"proof"`
+	// Sidecar is the path of the sidecar that agrees with all of this; empty when there is none.
+	Sidecar string `json:"sidecar,omitempty"`
+
+	// Content holds revision, compactRevision, totalKeys, liveKeys, hash and dbSize, on the top level in JSON.
+	snapshot.Content
+	// HashKV is what a member with this very data answers to the HashKV request for Revision. It is left out when a
+	// compaction was under way, since what the answer covers then is not decided by the data alone.
+	HashKV uint32 `json:"hashKV,omitempty"`
+	// ScheduledCompactRevision is above CompactRevision when a compaction was under way.
+	ScheduledCompactRevision int64 `json:"scheduledCompactRevision"`
+	// Tombstones is how many of TotalKeys are deletions.
+	Tombstones int64 `json:"tombstones"`
+	// Entries counts those of all buckets, members and metadata too: totalKey of `etcdutl snapshot status` before etcd 3.6.
+	Entries int64 `json:"entries"`
+	// InUse is the number of bytes of DBSize in pages that hold data; the rest is free pages.
+	InUse int64 `json:"dbSizeInUse"`
+
+	// StorageVersion is empty before etcd 3.6; ClusterVersion is what the members agreed on.
+	StorageVersion string `json:"storageVersion,omitempty"`
+	ClusterVersion string `json:"clusterVersion,omitempty"`
+	// Members are those of the cluster the snapshot was taken from. (The cluster's own id is not in a database.)
+	Members []Member `json:"members,omitempty"`
+
+	// KubeSystemUID identifies the Kubernetes cluster; empty when there is none or its namespaces are encrypted.
+	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
+	// Kubernetes lists every prefix with a kube-system namespace: several when control planes share this etcd.
+	Kubernetes []Kubernetes `json:"kubernetes,omitempty"`
+
+	// Notes are observations that do not make the snapshot bad.
+	Notes []string `json:"notes,omitempty"`
+	// Duration is how long the verification took.
+	Duration time.Duration `json:"durationNanoseconds"`
+}
+
+// Member is an entry of the snapshot's member list.
+type Member struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	PeerURLs []string `json:"peerURLs,omitempty"`
+	Learner  bool     `json:"learner,omitempty"`
+}
+
+// Kubernetes is one control plane's data in the snapshot.
+type Kubernetes struct {
+	// Prefix is what its keys start with: /registry unless changed by --etcd-prefix.
+	Prefix string `json:"prefix"`
+	// KubeSystemUID is empty when the namespace is stored encrypted.
+	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
+	// Encrypted is true when the namespace is stored encrypted.
+	Encrypted bool `json:"encrypted,omitempty"`
+}
