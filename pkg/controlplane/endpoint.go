@@ -1,0 +1,127 @@
+package controlplane
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+func hostURL(scheme, host, port string) string {
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// address is one URL that etcd listens on or is known by.
+type address struct {
+	scheme, host, port string
+}
+
+func parseURL(raw string) (address, bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return address{}, false // unix sockets are of no use from outside
+	}
+	port := u.Port()
+	if port == "" {
+		port = "2379"
+	}
+	return address{u.Scheme, u.Hostname(), port}, true
+}
+
+func addresses(raw []string) []address {
+	var out []address
+	for _, r := range raw {
+		if a, ok := parseURL(r); ok {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (a address) String() string { return hostURL(a.scheme, a.host, a.port) }
+
+func (a address) loopback() bool {
+	ip := net.ParseIP(a.host)
+	return a.host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (a address) wildcard() bool {
+	ip := net.ParseIP(a.host)
+	return ip != nil && ip.IsUnspecified()
+}
+
+// setEndpoints works out how a client reaches the member, and which name it
+// must find in the certificate.
+func (m *Member) setEndpoints() {
+	listen := addresses(m.ListenClientURLs)
+	for _, a := range listen {
+		outside := a
+		if a.wildcard() {
+			outside.host = m.PodIP
+		}
+		if m.LoopbackPort == 0 && (a.loopback() || a.wildcard()) {
+			m.LoopbackPort, _ = strconv.Atoi(a.port)
+		}
+		if m.PodEndpoint == "" && !a.loopback() && outside.host != "" {
+			m.PodEndpoint = outside.String()
+		}
+		if m.Endpoint == "" && a.loopback() {
+			m.Endpoint = a.String()
+		}
+	}
+	if m.Endpoint == "" {
+		m.Endpoint = m.PodEndpoint
+	}
+	m.ServerName = m.serverName()
+}
+
+// serverName: a certificate of a pod in a pod network names the DNS name that
+// etcd advertises, seldom the loopback and never an address that changes with
+// each start. On a host's network the addresses are in it, and API servers
+// rely on just that.
+func (m *Member) serverName() string {
+	for _, a := range addresses(m.AdvertiseClientURLs) {
+		if a.scheme != "https" || a.wildcard() || net.ParseIP(a.host) != nil {
+			continue
+		}
+		if m.HostNetwork && a.loopback() {
+			continue
+		}
+		return a.host
+	}
+	return ""
+}
+
+// knows says whether the host of a URL is this member, asked from a pod on
+// that node (a loopback address means the node's own member).
+func (m *Member) knows(a address, node string, hostNetwork bool) bool {
+	if a.loopback() {
+		return m.HostNetwork && hostNetwork && node != "" && node == m.Node
+	}
+	if a.host == m.PodIP && a.host != "" || m.HostNetwork && a.host != "" && a.host == m.HostIP {
+		return m.listensOn(a.port)
+	}
+	for _, own := range addresses(append(append([]string{}, m.AdvertiseClientURLs...), m.ListenClientURLs...)) {
+		if !own.wildcard() && !own.loopback() && own.port == a.port && sameHost(own.host, a.host) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Member) listensOn(port string) bool {
+	listen := addresses(m.ListenClientURLs)
+	for _, a := range listen {
+		if a.port == port {
+			return true
+		}
+	}
+	return len(listen) == 0
+}
+
+func sameHost(a, b string) bool {
+	if x, y := net.ParseIP(a), net.ParseIP(b); x != nil && y != nil {
+		return x.Equal(y)
+	}
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
+}

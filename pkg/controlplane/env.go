@@ -1,0 +1,306 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// reader fetches the ConfigMaps and Secrets that settings come from, each
+// once, and only when a setting is asked for that lives there.
+type reader struct {
+	ctx    context.Context
+	client Client
+	cache  map[string]fetched
+}
+
+type fetched struct {
+	data map[string]string
+	err  error
+}
+
+func newReader(ctx context.Context, c Client) *reader {
+	return &reader{ctx: ctx, client: c, cache: map[string]fetched{}}
+}
+
+// get returns the content of a ConfigMap or Secret.
+func (r *reader) get(kind, namespace, name string) (map[string]string, error) {
+	id := kind + " " + namespace + "/" + name
+	if f, ok := r.cache[id]; ok {
+		return f.data, f.err
+	}
+	f := fetched{data: map[string]string{}}
+	switch kind {
+	case "ConfigMap":
+		var cm *corev1.ConfigMap
+		if cm, f.err = r.client.Core.ConfigMaps(namespace).Get(r.ctx, name, metav1.GetOptions{}); f.err == nil {
+			for k, v := range cm.Data {
+				f.data[k] = v
+			}
+			for k, v := range cm.BinaryData {
+				f.data[k] = string(v)
+			}
+		}
+	case "Secret":
+		var s *corev1.Secret
+		if s, f.err = r.client.Core.Secrets(namespace).Get(r.ctx, name, metav1.GetOptions{}); f.err == nil {
+			for k, v := range s.Data {
+				f.data[k] = string(v)
+			}
+		}
+	}
+	if f.err != nil {
+		f.err = fmt.Errorf("read %s: %w", id, f.err)
+	}
+	r.cache[id] = f
+	return f.data, f.err
+}
+
+// environment answers for one container's variables, as the kubelet would.
+type environment struct {
+	reader *reader
+	pod    *corev1.Pod
+	c      *corev1.Container
+	notes  *notes
+	done   map[string]string
+	absent map[string]bool
+}
+
+func newEnvironment(r *reader, pod *corev1.Pod, c *corev1.Container, n *notes) *environment {
+	return &environment{reader: r, pod: pod, c: c, notes: n, done: map[string]string{}, absent: map[string]bool{}}
+}
+
+// lookup returns a variable's value. One that is set but cannot be read holds
+// the unknown mark.
+func (e *environment) lookup(name string) (string, bool) {
+	if v, ok := e.done[name]; ok {
+		return v, true
+	}
+	if e.absent[name] {
+		return "", false
+	}
+	e.absent[name] = true // a variable that refers to itself ends here
+	v, ok := e.resolve(name)
+	if ok {
+		delete(e.absent, name)
+		e.done[name] = v
+	}
+	return v, ok
+}
+
+func (e *environment) resolve(name string) (string, bool) {
+	for i := len(e.c.Env) - 1; i >= 0; i-- {
+		v := e.c.Env[i]
+		if v.Name != name {
+			continue
+		}
+		if v.ValueFrom == nil {
+			return expandReferences(v.Value, e.lookup), true
+		}
+		return e.source(name, v.ValueFrom)
+	}
+	for i := len(e.c.EnvFrom) - 1; i >= 0; i-- {
+		f := e.c.EnvFrom[i]
+		key, ok := strings.CutPrefix(name, f.Prefix)
+		if !ok {
+			continue
+		}
+		kind, object, optional := "", "", false
+		switch {
+		case f.ConfigMapRef != nil:
+			kind, object, optional = "ConfigMap", f.ConfigMapRef.Name, isTrue(f.ConfigMapRef.Optional)
+		case f.SecretRef != nil && isSetting(name):
+			kind, object, optional = "Secret", f.SecretRef.Name, isTrue(f.SecretRef.Optional)
+		default:
+			continue
+		}
+		data, err := e.reader.get(kind, e.pod.Namespace, object)
+		if err != nil {
+			if !optional || !apierrors.IsNotFound(err) {
+				e.notes.add("the environment is incomplete: %v", err)
+			}
+			continue
+		}
+		if v, ok := data[key]; ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (e *environment) source(name string, from *corev1.EnvVarSource) (string, bool) {
+	kind, object, key, optional := "", "", "", false
+	switch {
+	case from.FieldRef != nil:
+		v, ok := podField(e.pod, from.FieldRef.FieldPath)
+		if !ok {
+			e.notes.add("%s is not known before the pod runs ($%s)", from.FieldRef.FieldPath, name)
+			return unknown, true
+		}
+		return v, true
+	case from.ConfigMapKeyRef != nil:
+		r := from.ConfigMapKeyRef
+		kind, object, key, optional = "ConfigMap", r.Name, r.Key, isTrue(r.Optional)
+	case from.SecretKeyRef != nil:
+		if !isSetting(name) {
+			return unknown, true
+		}
+		r := from.SecretKeyRef
+		kind, object, key, optional = "Secret", r.Name, r.Key, isTrue(r.Optional)
+	default:
+		return unknown, true
+	}
+	data, err := e.reader.get(kind, e.pod.Namespace, object)
+	if err != nil {
+		if optional && apierrors.IsNotFound(err) {
+			return "", false
+		}
+		e.notes.add("$%s is not known: %v", name, err)
+		return unknown, true
+	}
+	v, ok := data[key]
+	return v, ok
+}
+
+// isSetting: Secrets are opened for etcd's own settings only, which are not
+// secret. Passwords beside them are neither read nor shown.
+func isSetting(name string) bool {
+	rest, ok := strings.CutPrefix(name, "ETCD_")
+	return ok && etcdFlags[flagName(rest)]
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// podField is the value of a downward API field; false when it has none yet.
+func podField(pod *corev1.Pod, field string) (string, bool) {
+	if rest, ok := strings.CutPrefix(field, "metadata.labels['"); ok {
+		return pod.Labels[strings.TrimSuffix(rest, "']")], true
+	}
+	if rest, ok := strings.CutPrefix(field, "metadata.annotations['"); ok {
+		return pod.Annotations[strings.TrimSuffix(rest, "']")], true
+	}
+	var v string
+	switch field {
+	case "metadata.name":
+		v = pod.Name
+	case "metadata.namespace":
+		v = pod.Namespace
+	case "metadata.uid":
+		v = string(pod.UID)
+	case "spec.nodeName":
+		v = pod.Spec.NodeName
+	case "spec.serviceAccountName":
+		return pod.Spec.ServiceAccountName, true
+	case "status.hostIP":
+		v = pod.Status.HostIP
+	case "status.podIP":
+		v = pod.Status.PodIP
+	case "status.podIPs":
+		for _, ip := range pod.Status.PodIPs {
+			v += "," + ip.IP
+		}
+		v = strings.TrimPrefix(v, ",")
+	case "status.hostIPs":
+		for _, ip := range pod.Status.HostIPs {
+			v += "," + ip.IP
+		}
+		v = strings.TrimPrefix(v, ",")
+	}
+	return v, v != ""
+}
+
+// expandReferences puts variables into $(NAME) as Kubernetes does in commands,
+// arguments and values: $$ is a plain dollar sign, and a name that is not set
+// stays as it is written.
+func expandReferences(s string, lookup func(string) (string, bool)) string {
+	if !strings.Contains(s, "$") {
+		return s
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '$' || i+1 == len(s) {
+			out.WriteByte(s[i])
+			continue
+		}
+		switch s[i+1] {
+		case '$':
+			out.WriteByte('$')
+			i++
+		case '(':
+			end := strings.IndexByte(s[i:], ')')
+			if end > 2 {
+				if v, ok := lookup(s[i+2 : i+end]); ok {
+					out.WriteString(v)
+					i += end
+					continue
+				}
+			}
+			out.WriteByte('$')
+		default:
+			out.WriteByte('$')
+		}
+	}
+	return out.String()
+}
+
+// podHost is what a script in the pod would find around it.
+func podHost(pod *corev1.Pod, e *environment) host {
+	h := host{env: e.lookup, hostname: pod.Spec.Hostname, ip: pod.Status.PodIP}
+	switch {
+	case pod.Spec.HostNetwork:
+		h.hostname = pod.Spec.NodeName // the node's own name, nearly always
+	case h.hostname == "":
+		h.hostname = pod.Name
+	}
+	if pod.Spec.Subdomain != "" && !pod.Spec.HostNetwork {
+		h.fqdn = h.hostname + "." + pod.Spec.Subdomain + "." + pod.Namespace + ".svc.cluster.local"
+	}
+	return h
+}
+
+// mountOf finds the mount that a path of the container lies in: the deepest.
+func mountOf(c *corev1.Container, file string) *corev1.VolumeMount {
+	if file == "" || !path.IsAbs(file) {
+		return nil
+	}
+	file = path.Clean(file)
+	var best *corev1.VolumeMount
+	for i := range c.VolumeMounts {
+		m := &c.VolumeMounts[i]
+		at := path.Clean(m.MountPath)
+		if file != at && !strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/") {
+			continue
+		}
+		if best == nil || len(at) > len(path.Clean(best.MountPath)) {
+			best = m
+		}
+	}
+	return best
+}
+
+func volumeOf(pod *corev1.Pod, name string) *corev1.Volume {
+	for i := range pod.Spec.Volumes {
+		if pod.Spec.Volumes[i].Name == name {
+			return &pod.Spec.Volumes[i]
+		}
+	}
+	return nil
+}
+
+// notes collects remarks, each once.
+type notes struct{ list []string }
+
+func (n *notes) add(format string, args ...any) {
+	s := strings.ReplaceAll(fmt.Sprintf(format, args...), unknown, "…")
+	for _, old := range n.list {
+		if old == s {
+			return
+		}
+	}
+	n.list = append(n.list, s)
+}

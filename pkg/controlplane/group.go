@@ -1,0 +1,106 @@
+package controlplane
+
+import (
+	"sort"
+	"strings"
+)
+
+// merge joins control planes of one namespace whose members name each other
+// as peers: three single pods, or three StatefulSets of one, can be one etcd.
+// Names alone are not enough, since "etcd-0" is everywhere: a peer URL that
+// both give must agree too.
+func (f *finder) merge() {
+	for changed := true; changed; {
+		changed = false
+		for i := 0; i < len(f.order) && !changed; i++ {
+			for j := i + 1; j < len(f.order) && !changed; j++ {
+				a, b := f.planes[f.order[i]], f.planes[f.order[j]]
+				if a.Namespace != b.Namespace || !peers(a, b) && !peers(b, a) {
+					continue
+				}
+				a.Members = append(a.Members, b.Members...)
+				delete(f.planes, f.order[j])
+				f.order = append(f.order[:j], f.order[j+1:]...)
+				changed = true
+			}
+		}
+	}
+}
+
+func peers(a, b *ControlPlane) bool {
+	for i := range a.Members {
+		known := clusterPeers(a.Members[i].InitialCluster)
+		for j := range b.Members {
+			other := &b.Members[j]
+			for _, u := range known[other.Name] {
+				if contains(other.AdvertisePeerURLs, u) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (f *finder) finish(note string) []ControlPlane {
+	for _, key := range f.order {
+		f.planes[key].Name = bareName(f.planes[key])
+	}
+	f.rename(func(p *ControlPlane) string { return p.Owner.Name })
+	f.rename(func(p *ControlPlane) string { return p.Owner.Name + "." + strings.ToLower(p.Owner.Kind) })
+	var out []ControlPlane
+	for _, key := range f.order {
+		p := f.planes[key]
+		sort.SliceStable(p.Members, func(i, j int) bool { return naturalLess(p.Members[i].Name, p.Members[j].Name) })
+		p.Notes = append(p.Notes, f.notes[p.ID()]...)
+		if note != "" && p.Owner.Kind == "StatefulSet" {
+			p.Notes = append(p.Notes, note)
+		}
+		out = append(out, *p)
+	}
+	return out
+}
+
+// rename gives another name to the control planes that share one.
+func (f *finder) rename(name func(*ControlPlane) string) {
+	taken := map[string]int{}
+	for _, key := range f.order {
+		taken[f.planes[key].ID()]++
+	}
+	for _, key := range f.order {
+		if p := f.planes[key]; taken[p.ID()] > 1 {
+			p.Name = name(p)
+		}
+	}
+}
+
+// bareName: pods that nothing owns are called by the label that says what
+// they are, since their own names may be random.
+func bareName(p *ControlPlane) string {
+	if p.Owner.Kind != ownerBare {
+		return p.Owner.Name
+	}
+	l := p.Members[0].Object.Labels
+	return first(l["app.kubernetes.io/instance"], l["app.kubernetes.io/name"], l["app"], l["component"], p.Owner.Name)
+}
+
+// naturalLess sorts etcd-2 before etcd-10.
+func naturalLess(a, b string) bool {
+	x, y := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
+	if x != y {
+		return a < b
+	}
+	if p, q := a[len(x):], b[len(y):]; len(p) != len(q) {
+		return len(p) < len(q)
+	}
+	return a < b
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}

@@ -1,0 +1,228 @@
+package controlplane
+
+import (
+	"encoding/json"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+const (
+	kubeadmAnnotation = "kubeadm.kubernetes.io/etcd.advertise-client-urls"
+	rke2Annotation    = "etcd.k3s.io/initial"
+	gardenerConfig    = "/var/etcd/config/etcd.conf.yaml"
+	gardenerTLS       = "/var/etcd/ssl"
+)
+
+// detectLayout names the product by marks that its users do not choose
+// themselves: paths, labels and container names of its own. The more special
+// come first, since RKE2 also labels its pods as kubeadm does.
+func detectLayout(pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Owner) Layout {
+	mounts := func(prefix string) bool {
+		for _, m := range c.VolumeMounts {
+			if m.MountPath == prefix || strings.HasPrefix(m.MountPath, prefix+"/") {
+				return true
+			}
+		}
+		return false
+	}
+	label := func(key string) string { return pod.Labels[key] }
+	managed := func(kind string) bool { return manager != nil && manager.Kind == kind }
+	static := owner.Kind == ownerStatic
+	switch {
+	case mounts("/var/lib/rancher/rke2"), static && pod.Annotations[rke2Annotation] != "":
+		return RKE2
+	case static && pod.Namespace == "openshift-etcd", static && label("k8s-app") == "etcd" && mounts("/etc/kubernetes/static-pod-certs"):
+		return OpenShift
+	case static && label("component") == "etcd", pod.Annotations[kubeadmAnnotation] != "" && static:
+		return Kubeadm
+	case c.Name == "kube-etcd" && owner.Name == "kube-etcd", mounts("/etcd.local.config"):
+		return Kubeception
+	case managed("HostedControlPlane"), label("app") == "etcd" && mounts("/etc/etcd/tls") && hasContainer(pod, "healthz"):
+		return HyperShift
+	case managed("Etcd"), label("app.kubernetes.io/managed-by") == "etcd-druid", hasContainer(pod, "backup-restore"):
+		return Gardener
+	case label("app") == "vcluster-etcd":
+		return VCluster
+	case label("app.kubernetes.io/name") == "kamaji-etcd", strings.Contains(owner.Name, "kamaji-etcd"),
+		mounts("/var/run/etcd") && mounts("/etc/etcd/pki"):
+		return Kamaji
+	case pod.Namespace == "karmada-system", mounts("/etc/karmada"):
+		return Karmada
+	}
+	return Generic
+}
+
+func hasContainer(pod *corev1.Pod, name string) bool {
+	for _, c := range pod.Spec.Containers {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// fillFromLayout puts in what an unreadable configuration file would have
+// said, as far as the product always writes it so. Only gaps are filled.
+func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map[string]string, n *notes) {
+	var hints map[string]string
+	switch layout {
+	case RKE2:
+		hints = rke2Hints(pod, c, raw["config-file"])
+	case Gardener:
+		hints = gardenerHints(pod, c)
+	}
+	if hints != nil {
+		n.add("what is not read is assumed to be as %s always has it", layout)
+	}
+	for flag, v := range hints {
+		if raw[flag] == "" && v != "" {
+			raw[flag] = v
+		}
+	}
+}
+
+// rke2Hints: RKE2 keeps the file inside the data directory, mounts each
+// certificate by itself, and writes how the member first joined into an
+// annotation.
+func rke2Hints(pod *corev1.Pod, c *corev1.Container, configFile string) map[string]string {
+	var initial struct {
+		AdvertisePeer string `json:"initial-advertise-peer-urls"`
+		Cluster       string `json:"initial-cluster"`
+		State         string `json:"initial-cluster-state"`
+	}
+	// An unreadable annotation leaves the fields empty, which is what is known.
+	_ = json.Unmarshal([]byte(pod.Annotations[rke2Annotation]), &initial)
+	hints := map[string]string{
+		"data-dir":                    path.Dir(configFile),
+		"initial-advertise-peer-urls": initial.AdvertisePeer,
+		"initial-cluster":             initial.Cluster,
+		"initial-cluster-state":       initial.State,
+	}
+	for name, peers := range clusterPeers(initial.Cluster) {
+		for _, u := range peers {
+			if u == initial.AdvertisePeer {
+				hints["name"] = name
+			}
+		}
+	}
+	node := first(pod.Status.PodIP, pod.Status.HostIP)
+	loopback := "127.0.0.1"
+	if strings.Contains(node, ":") {
+		loopback = "::1"
+	}
+	hints["listen-client-urls"] = hostURL("https", loopback, "2379")
+	if node != "" {
+		hints["listen-client-urls"] += "," + hostURL("https", node, "2379")
+		hints["advertise-client-urls"] = hostURL("https", node, "2379")
+		hints["listen-peer-urls"] = hostURL("https", loopback, "2380") + "," + hostURL("https", node, "2380")
+	}
+	for flag, file := range map[string]string{
+		"cert-file": "server-client.crt", "key-file": "server-client.key", "trusted-ca-file": "server-ca.crt",
+		"peer-cert-file": "peer-server-client.crt", "peer-key-file": "peer-server-client.key", "peer-trusted-ca-file": "peer-ca.crt",
+	} {
+		for _, m := range c.VolumeMounts {
+			if path.Base(m.MountPath) == file {
+				hints[flag] = m.MountPath
+			}
+		}
+	}
+	return hints
+}
+
+func gardenerHints(pod *corev1.Pod, c *corev1.Container) map[string]string {
+	hints := map[string]string{"data-dir": "/var/etcd/data/new.etcd", "name": pod.Name}
+	scheme := "http"
+	if mountOf(c, gardenerTLS+"/server/tls.crt") != nil {
+		scheme = "https"
+		hints["cert-file"] = gardenerTLS + "/server/tls.crt"
+		hints["key-file"] = gardenerTLS + "/server/tls.key"
+		hints["trusted-ca-file"] = gardenerTLS + "/ca/bundle.crt"
+	}
+	hints["listen-client-urls"] = scheme + "://0.0.0.0:2379"
+	return hints
+}
+
+// gardenerQuirks undoes what Gardener's sidecar does to the file before etcd
+// reads it: the name becomes the pod's, and URLs of older versions,
+// "scheme@service@namespace@port", become the pod's own.
+func gardenerQuirks(pod *corev1.Pod, raw map[string]string) {
+	if raw["name"] == "etcd-config" || strings.HasPrefix(raw["name"], "etcd-") && len(clusterPeers(raw["initial-cluster"])[raw["name"]]) == 0 {
+		raw["name"] = raw["member-name-prefix"] + pod.Name
+	}
+	for _, flag := range []string{"initial-advertise-peer-urls", "advertise-client-urls"} {
+		if p := strings.Split(raw[flag], "@"); len(p) == 4 {
+			raw[flag] = hostURL(p[0], pod.Name+"."+p[1]+"."+p[2]+".svc", p[3])
+		}
+	}
+}
+
+// knownClientTLS are certificates for clients that a product mounts into its
+// etcd container beside etcd's own.
+func knownClientTLS(layout Layout, s Settings, env func(string) (string, bool)) []TLSFiles {
+	etcdctl := func() []TLSFiles {
+		t := TLSFiles{}
+		t.CA, _ = env("ETCDCTL_CACERT")
+		t.Cert, _ = env("ETCDCTL_CERT")
+		t.Key, _ = env("ETCDCTL_KEY")
+		return []TLSFiles{t}
+	}
+	ca := s.ServerTLS.CA
+	switch layout {
+	case Kubeadm:
+		dir := path.Dir(first(s.ServerTLS.Cert, "/etc/kubernetes/pki/etcd/server.crt"))
+		return []TLSFiles{{first(ca, dir+"/ca.crt"), dir + "/healthcheck-client.crt", dir + "/healthcheck-client.key"}}
+	case HyperShift:
+		return []TLSFiles{{ca, "/etc/etcd/tls/client/etcd-client.crt", "/etc/etcd/tls/client/etcd-client.key"}}
+	case Gardener:
+		return []TLSFiles{{ca, gardenerTLS + "/client/tls.crt", gardenerTLS + "/client/tls.key"}}
+	}
+	return etcdctl()
+}
+
+// clientTLS orders the certificates that a client in the pod can try:
+//  1. one that the layout keeps for clients (kubeadm: healthcheck-client,
+//     HyperShift and Gardener: client; elsewhere what ETCDCTL_* names),
+//  2. etcd's own server certificate, which is there for certain, but is made
+//     for clients too only by some,
+//  3. the peer certificate, where peers and clients have the same CA.
+//
+// A pair is kept only if a volume is mounted where it should be, and nothing
+// at all if clients are served in plain text.
+func clientTLS(layout Layout, s Settings, c *corev1.Container, env func(string) (string, bool)) []TLSFiles {
+	plain := true
+	for _, u := range s.ListenClientURLs {
+		if strings.HasPrefix(u, "https:") || strings.HasPrefix(u, "unixs:") {
+			plain = false
+		}
+	}
+	if plain {
+		return nil
+	}
+	candidates := append(knownClientTLS(layout, s, env), s.ServerTLS)
+	if s.PeerTLS.CA == s.ServerTLS.CA {
+		candidates = append(candidates, s.PeerTLS)
+	}
+	var out []TLSFiles
+	for _, t := range candidates {
+		mounted := mountOf(c, t.Cert) != nil && mountOf(c, t.Key) != nil
+		if t.Cert == "" || t.Key == "" || !mounted && t != s.ServerTLS || contains(out, t) {
+			continue
+		}
+		out = append(out, t)
+	}
+	if len(out) == 0 && s.ServerTLS.CA != "" {
+		out = append(out, TLSFiles{CA: s.ServerTLS.CA})
+	}
+	return out
+}
+
+func contains[T comparable](list []T, x T) bool {
+	for _, v := range list {
+		if v == x {
+			return true
+		}
+	}
+	return false
+}
