@@ -1,0 +1,19 @@
+//go:build linux
+
+package agent
+
+import "github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+
+// Handlers is everything this agent can do, by the name of the request.
+func Handlers() map[string]Handler {
+	return map[string]Handler{
+		frame.RequestRead:  readFile,
+		frame.RequestWrite: writeFile,
+		frame.RequestStat:  statFile,
+
+		RequestQuery:    query,
+		RequestSnapshot: takeSnapshot,
+		RequestRaw:      rawCopy,
+		RequestRehearse: rehearseFile,
+	}
+}

@@ -1,0 +1,321 @@
+// Package etcd talks to one etcd endpoint, over gRPC with TLS, through the
+// generated stubs: status, members, hashes, alarms and the snapshot stream.
+// The stubs rather than the client library, because only they show how many
+// bytes of a snapshot remain, and because one connection to one member is meant:
+// no balancer may answer for another.
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Config says how one endpoint is reached.
+type Config struct {
+	Endpoint   string // URL: https://127.0.0.1:2379, http://[::1]:2379, unix:///run/etcd.sock
+	TLS        *TLS   // required for https
+	ServerName string // verified in the server's certificate instead of the endpoint's host
+	Username   string // with Password, where etcd's auth is on
+	Password   string
+	// Dial replaces the network: a port-forward, for instance. Nil dials the endpoint's address.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+// TLS holds PEM blocks.
+type TLS struct{ CA, Cert, Key []byte }
+
+// ReadTLS reads the three PEM files; cert and key may be empty together.
+func ReadTLS(ca, cert, key string) (*TLS, error) {
+	t := &TLS{}
+	for _, f := range []struct {
+		path string
+		into *[]byte
+	}{{ca, &t.CA}, {cert, &t.Cert}, {key, &t.Key}} {
+		if f.path == "" {
+			continue
+		}
+		b, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, fmt.Errorf("read TLS file: %w", err)
+		}
+		*f.into = b
+	}
+	return t, nil
+}
+
+// Conn is an open connection to one member. It is safe for concurrent use.
+type Conn struct {
+	endpoint string
+	grpc     *grpc.ClientConn
+	maint    pb.MaintenanceClient
+	kv       pb.KVClient
+	cluster  pb.ClusterClient
+	token    string
+}
+
+// window is the gRPC flow-control window: the default of 64 KiB makes a
+// snapshot wait for acknowledgements even on loopback.
+const window = 4 << 20
+
+// Dial prepares the connection; the network is touched only when auth is on,
+// and by the first call otherwise.
+func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	target, addr, secure, err := parse(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	creds := insecure.NewCredentials()
+	if secure {
+		tc, err := cfg.tlsConfig(addr)
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(tc)
+	}
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
+		grpc.WithReadBufferSize(256 << 10),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1 << 30)),
+		grpc.WithNoProxy(),
+	}
+	if cfg.Dial != nil {
+		target = "passthrough:///" + addr
+		opts = append(opts, grpc.WithContextDialer(cfg.Dial))
+	}
+	g, err := grpc.NewClient(target, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", cfg.Endpoint, err)
+	}
+	c := &Conn{endpoint: cfg.Endpoint, grpc: g, maint: pb.NewMaintenanceClient(g), kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g)}
+	if cfg.Username != "" {
+		r, err := pb.NewAuthClient(g).Authenticate(ctx, &pb.AuthenticateRequest{Name: cfg.Username, Password: cfg.Password})
+		if err != nil {
+			_ = g.Close()
+			return nil, fmt.Errorf("authenticate %s at %s: %w", cfg.Username, cfg.Endpoint, plain(err))
+		}
+		c.token = r.Token
+	}
+	return c, nil
+}
+
+// parse splits an endpoint URL into gRPC's target, the address and whether TLS is on.
+func parse(endpoint string) (target, addr string, secure bool, err error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", "", false, fmt.Errorf("parse endpoint: %w", err)
+	}
+	switch u.Scheme {
+	case "http", "https":
+		if u.Port() == "" || u.Hostname() == "" {
+			return "", "", false, fmt.Errorf("parse endpoint %q: want scheme://host:port", endpoint)
+		}
+		return "passthrough:///" + u.Host, u.Host, u.Scheme == "https", nil
+	case "unix", "unixs":
+		return "unix:" + u.Host + u.Path, u.Host + u.Path, u.Scheme == "unixs", nil
+	}
+	return "", "", false, fmt.Errorf("parse endpoint %q: want https://host:port, http://host:port or unix://path", endpoint)
+}
+
+func (cfg Config) tlsConfig(addr string) (*tls.Config, error) {
+	tc := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
+	if cfg.TLS == nil {
+		return nil, fmt.Errorf("dial %s: no TLS files given for an https endpoint", cfg.Endpoint)
+	}
+	if len(cfg.TLS.CA) > 0 {
+		tc.RootCAs = x509.NewCertPool()
+		if !tc.RootCAs.AppendCertsFromPEM(cfg.TLS.CA) {
+			return nil, errors.New("read CA certificate: no PEM certificate in it")
+		}
+	}
+	if len(cfg.TLS.Cert) > 0 {
+		pair, err := tls.X509KeyPair(cfg.TLS.Cert, cfg.TLS.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read client certificate: %w", err)
+		}
+		tc.Certificates = []tls.Certificate{pair}
+	}
+	if tc.ServerName == "" {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			tc.ServerName = host
+		}
+	}
+	return tc, nil
+}
+
+// Close ends the connection.
+func (c *Conn) Close() error { return c.grpc.Close() }
+
+func (c *Conn) auth(ctx context.Context) context.Context {
+	if c.token == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "token", c.token)
+}
+
+// Status asks the member for its status and times one linearizable read
+// through it. A member without a leader still answers: Latency is then 0 and
+// Errors says what the read met.
+func (c *Conn) Status(ctx context.Context) (*Status, error) {
+	r, err := c.maint.Status(c.auth(ctx), &pb.StatusRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("ask status of %s: %w", c.endpoint, plain(err))
+	}
+	s := &Status{
+		ClusterID: ID(r.Header.GetClusterId()), MemberID: ID(r.Header.GetMemberId()),
+		Version: r.Version, StorageVersion: r.StorageVersion,
+		DBSize: r.DbSize, DBSizeInUse: r.DbSizeInUse, DBSizeQuota: r.DbSizeQuota,
+		Leader: ID(r.Leader), IsLearner: r.IsLearner, Revision: r.Header.GetRevision(),
+		RaftTerm: r.RaftTerm, RaftIndex: r.RaftIndex, RaftAppliedIndex: r.RaftAppliedIndex, Errors: r.Errors,
+	}
+	if s.IsLearner {
+		return s, nil // a learner serves no linearizable reads
+	}
+	start := time.Now()
+	if err := c.read(ctx); err != nil {
+		s.Errors = append(s.Errors, "linearizable read: "+plain(err).Error())
+	} else {
+		s.Latency = time.Since(start)
+	}
+	return s, nil
+}
+
+// read is what etcdctl's health check does: a linearizable get of the key
+// "health". Permission denied proves a quorum as well as an answer does.
+func (c *Conn) read(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(c.auth(ctx), 5*time.Second)
+	defer cancel()
+	_, err := c.kv.Range(ctx, &pb.RangeRequest{Key: []byte("health"), KeysOnly: true})
+	if status.Code(err) == codes.PermissionDenied {
+		return nil
+	}
+	return err
+}
+
+// HashKV asks for the hash of all keys up to rev; 0 means the member's current revision.
+func (c *Conn) HashKV(ctx context.Context, rev int64) (*HashKV, error) {
+	r, err := c.maint.HashKV(c.auth(ctx), &pb.HashKVRequest{Revision: rev})
+	if err != nil {
+		return nil, fmt.Errorf("ask hash of %s: %w", c.endpoint, plain(err))
+	}
+	h := &HashKV{Hash: r.Hash, Revision: r.HashRevision, CompactRevision: r.CompactRevision}
+	if h.Revision == 0 { // before etcd 3.6 the answer does not say it
+		if h.Revision = rev; rev == 0 {
+			h.Revision = r.Header.GetRevision()
+		}
+	}
+	return h, nil
+}
+
+// Members lists the members as this one knows them.
+func (c *Conn) Members(ctx context.Context) ([]Member, error) {
+	r, err := c.cluster.MemberList(c.auth(ctx), &pb.MemberListRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("list members at %s: %w", c.endpoint, plain(err))
+	}
+	var ms []Member
+	for _, m := range r.Members {
+		ms = append(ms, Member{ID: ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner})
+	}
+	return ms, nil
+}
+
+// Alarms lists the active alarms of all members.
+func (c *Conn) Alarms(ctx context.Context) ([]Alarm, error) {
+	r, err := c.maint.Alarm(c.auth(ctx), &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+	if err != nil {
+		return nil, fmt.Errorf("list alarms at %s: %w", c.endpoint, plain(err))
+	}
+	var as []Alarm
+	for _, a := range r.Alarms {
+		as = append(as, Alarm{MemberID: ID(a.MemberID), Type: a.Alarm.String()})
+	}
+	return as, nil
+}
+
+// Count returns how many keys there are, at rev (0: now), through a serializable read.
+func (c *Conn) Count(ctx context.Context, rev int64) (keys, revision int64, err error) {
+	r, err := c.kv.Range(c.auth(ctx), &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Serializable: true, Revision: rev})
+	if err != nil {
+		return 0, 0, fmt.Errorf("count keys at %s: %w", c.endpoint, plain(err))
+	}
+	return r.Count, r.Header.GetRevision(), nil
+}
+
+// Snapshot writes the member's snapshot stream to w, etcd's own sha256 trailer
+// included, and reports after each chunk how many bytes came and how many
+// remain. It proves nothing: put a snapshot.Checker behind w. version is empty before etcd 3.6.
+func (c *Conn) Snapshot(ctx context.Context, w io.Writer, progress func(done, remaining int64)) (version string, err error) {
+	ctx, cancel := context.WithCancel(c.auth(ctx))
+	defer cancel()
+	stream, err := c.maint.Snapshot(ctx, &pb.SnapshotRequest{})
+	if err != nil {
+		return "", fmt.Errorf("start snapshot of %s: %w", c.endpoint, plain(err))
+	}
+	var done int64
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return version, nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("receive snapshot of %s after %d bytes: %w", c.endpoint, done, plain(err))
+		}
+		if r.Version != "" {
+			version = r.Version
+		}
+		if _, err := w.Write(r.Blob); err != nil {
+			return "", err
+		}
+		done += int64(len(r.Blob))
+		progress(done, int64(r.RemainingBytes))
+	}
+}
+
+// plain strips gRPC's wrapping: operators read "context deadline exceeded",
+// not "rpc error: code = DeadlineExceeded desc = …".
+func plain(err error) error {
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	switch s.Code() {
+	case codes.DeadlineExceeded:
+		return context.DeadlineExceeded
+	case codes.Canceled:
+		return context.Canceled
+	}
+	return &Error{Code: s.Code(), Message: strings.TrimPrefix(s.Message(), "etcdserver: ")}
+}
+
+// Error is an answer of etcd, or of the way to it, that is not success.
+type Error struct {
+	Code    codes.Code
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// IsRetryableHash tells whether a HashKV answer says "not now": the revision
+// was compacted meanwhile, or this member has not got there yet.
+func IsRetryableHash(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codes.OutOfRange
+}
