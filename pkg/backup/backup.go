@@ -1,0 +1,250 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+// attempts is how often a snapshot that was cut is begun anew. It cannot be
+// resumed: each stream of etcd's is another file.
+const attempts = 3
+
+// run is one backup under way.
+type run struct {
+	Deps
+	cfg     Config
+	started time.Time
+	member  controlplane.Member
+	survey  *survey.Survey
+	why     string
+	result  *Result
+}
+
+// Run takes a backup. With ErrDiffers the Result is there too: the backup is
+// good. After any other error nothing is left: no file, no pod.
+func Run(ctx context.Context, d Deps, cfg Config) (*Result, error) {
+	r := &run{Deps: d, cfg: cfg, started: d.Now().UTC(), result: &Result{APIVersion: snapshot.APIVersion, Kind: "BackupResult"}}
+	if err := r.source(ctx); err != nil {
+		return nil, err
+	}
+	out, err := r.destination()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DryRun {
+		out.abort()
+		return r.dryRun(out), nil
+	}
+	if err := r.take(ctx, out); err != nil {
+		out.abort()
+		return nil, err
+	}
+	r.result.TotalSeconds = r.Now().Sub(r.started).Seconds()
+	if r.survey != nil && r.survey.Consistency == survey.Differs {
+		return r.result, fmt.Errorf("%w: %s", ErrDiffers, r.survey.Note)
+	}
+	return r.result, nil
+}
+
+// source asks the members and chooses one.
+func (r *run) source(ctx context.Context) error {
+	if r.cfg.Raw {
+		return r.rawSource()
+	}
+	r.Report.Step("asking the members of %s", r.cfg.Plane.ID())
+	s, err := survey.Take(ctx, r.sources(), true)
+	if err != nil {
+		return fmt.Errorf("ask members: %w", err)
+	}
+	r.survey, r.result.Survey = s, s
+	for _, f := range findings(s) {
+		r.warn("%s", f)
+	}
+	m, why, err := choose(s, r.cfg.Member)
+	if err != nil {
+		return err
+	}
+	r.why = why
+	for _, c := range r.cfg.Plane.Members {
+		if c.Name == m.Name || c.Pod != "" && c.Pod == m.Pod {
+			r.member = c
+		}
+	}
+	r.Report.Step("source: member %s (%s), etcd %s, revision %d, %s", m.Name, why, m.Status.Version, m.Status.Revision, size(m.Status.DBSize))
+	return nil
+}
+
+func (r *run) sources() []survey.Source {
+	if len(r.cfg.Direct) == 0 {
+		return survey.Sources(r.Clients, r.cfg.Plane, r.cfg.Reach)
+	}
+	var out []survey.Source
+	for i, d := range r.cfg.Direct {
+		out = append(out, survey.Source{Member: r.cfg.Plane.Members[i], Open: func(ctx context.Context) (reach.Link, error) { return reach.OpenDirect(ctx, d) }})
+	}
+	return out
+}
+
+// rawSource needs no answer of etcd's, and must not choose for the user:
+// members that are down may each have stopped at another revision.
+func (r *run) rawSource() error {
+	ms := r.cfg.Plane.Members
+	if r.cfg.Member == "" && len(ms) == 1 {
+		r.member, r.why = ms[0], "the only member"
+		return nil
+	}
+	var have []string
+	for _, m := range ms {
+		have = append(have, m.Name)
+		if r.cfg.Member != "" && (m.Name == r.cfg.Member || m.Pod == r.cfg.Member) {
+			r.member, r.why = m, "as asked for"
+			return nil
+		}
+	}
+	if r.cfg.Member == "" {
+		return &ErrNoSource{Reason: "--raw copies one member's file; name it with --member: " + join(have)}
+	}
+	return &ErrNoMember{Name: r.cfg.Member, Have: have}
+}
+
+// take opens the way, transfers, proves and commits; a cut is begun anew.
+func (r *run) take(ctx context.Context, out *output) error {
+	for n := 1; ; n++ {
+		r.result.Attempts = n
+		err := r.attempt(ctx, out)
+		if err == nil {
+			break
+		}
+		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled)
+		if !again || n == attempts || ctx.Err() != nil || !out.rewind() {
+			return err
+		}
+		r.warn("attempt %d of %d: %v; starting anew", n, attempts, err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(n) * 2 * time.Second):
+		}
+	}
+	if err := r.prove(ctx, out); err != nil {
+		return err
+	}
+	return r.commit(ctx, out)
+}
+
+func (r *run) attempt(ctx context.Context, out *output) (err error) {
+	link, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// Clean-up outlives an interrupt, but not for ever.
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if cerr := link.Close(dctx); cerr != nil {
+			r.warn("clean up: %v; remove what is left with: kubectl etcd cleanup", cerr)
+		}
+	}()
+	start := r.Now()
+	compress := out.compressed || link.Way() == reach.Agent && r.cfg.Compress != CompressNone
+	sink := out.sink(compress)
+	reply, err := r.transfer(ctx, link, compress, sink)
+	if cerr := sink.close(err); err == nil {
+		err = cerr
+	}
+	r.Report.Done()
+	if err != nil {
+		return fmt.Errorf("take snapshot of member %s: %w", r.member.Name, err)
+	}
+	if got := sink.plain(); got >= 0 && got != reply.Plain.Size {
+		return fmt.Errorf("take snapshot of member %s: %d bytes were written, %d were sent", r.member.Name, got, reply.Plain.Size)
+	}
+	r.result.WireBytes, r.result.WireSeconds = sink.wire, r.Now().Sub(start).Seconds()
+	r.result.AgentPeakRSS, r.result.AgentSeconds = reply.Usage.PeakRSS, reply.Usage.CPU.Seconds()
+	r.describe(link.Way(), reply, out, sink)
+	return nil
+}
+
+func (r *run) open(ctx context.Context) (reach.Link, error) {
+	if len(r.cfg.Direct) > 0 {
+		for i, m := range r.cfg.Plane.Members {
+			if m.Name == r.member.Name {
+				return reach.OpenDirect(ctx, r.cfg.Direct[i])
+			}
+		}
+	}
+	o := r.cfg.Reach
+	o.Operation, o.Data = "backup", r.cfg.Raw
+	way := r.cfg.Via
+	if r.cfg.Raw {
+		way = reach.Agent
+	}
+	return reach.Open(ctx, r.Clients, r.member, way, o)
+}
+
+func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *sink) (*agent.SnapshotReply, error) {
+	progress := func(p agent.SnapshotProgress) { r.Report.Progress(p.Done, p.Total, s.count()) }
+	if !r.cfg.Raw {
+		return link.Snapshot(ctx, compress, s, progress)
+	}
+	raw, ok := link.(reach.RawLink)
+	if !ok {
+		return nil, fmt.Errorf("the %s way cannot read the database's file", link.Way())
+	}
+	return raw.Raw(ctx, compress, s, progress)
+}
+
+// destination opens the output before anything is made in the cluster.
+func (r *run) destination() (*output, error) {
+	compressed := r.cfg.Compress == CompressZstd
+	form := snapshot.None
+	if compressed {
+		form = snapshot.Zstd
+	}
+	if r.cfg.To == store.Stdout {
+		return &output{stdout: r.Stdout, compressed: compressed}, nil
+	}
+	name := snapshot.FileName(r.cfg.Context, r.cfg.Plane.Namespace, r.cfg.Plane.Name, r.started, form)
+	path, err := store.Resolve(r.cfg.To, name)
+	if err != nil {
+		return nil, err
+	}
+	return openOutput(path, r.cfg, r.expected())
+}
+
+// expected is how large the database is now; 0 when nobody said.
+func (r *run) expected() int64 {
+	if r.survey == nil {
+		return 0
+	}
+	if m := r.survey.Find(r.member.Name); m != nil && m.Status != nil {
+		return m.Status.DBSize
+	}
+	return 0
+}
+
+func (r *run) dryRun(out *output) *Result {
+	p := &Plan{Target: r.cfg.Plane.ID(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected()}
+	if len(r.cfg.Direct) == 0 {
+		o := r.cfg.Reach
+		o.Data = r.cfg.Raw
+		p.Via, p.Creates = reach.Plan(r.member, r.cfg.Via, o)
+	}
+	r.result.Plan = p
+	return r.result
+}
+
+func (r *run) warn(format string, args ...any) {
+	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(format, args...))
+	r.Report.Warn(format, args...)
+}

@@ -1,0 +1,107 @@
+package backup
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+func join(s []string) string {
+	if len(s) == 0 {
+		return "(none)"
+	}
+	return strings.Join(s, ", ")
+}
+
+// choose picks the source: never a learner, never one whose data differs from
+// the majority's, a follower rather than the leader, the most advanced of those.
+// A member that was asked for is taken if it can be. why says it in words.
+func choose(s *survey.Survey, want string) (m *survey.Member, why string, err error) {
+	if want != "" {
+		return chosen(s, want)
+	}
+	for i := range s.Members {
+		c := &s.Members[i]
+		if !c.Healthy || c.Learner || c.Differs {
+			continue
+		}
+		if m == nil || better(c, m) {
+			m = c
+		}
+	}
+	switch {
+	case m == nil:
+		return nil, "", &ErrNoSource{Survey: s, Reason: noSource(s)}
+	case len(s.Members) == 1:
+		return m, "the only member", nil
+	case m.Leader:
+		return m, "the leader; no follower can be used", nil
+	}
+	return m, "a healthy follower", nil
+}
+
+func better(a, b *survey.Member) bool {
+	if a.Leader != b.Leader {
+		return b.Leader
+	}
+	return a.Status.RaftAppliedIndex > b.Status.RaftAppliedIndex
+}
+
+func chosen(s *survey.Survey, want string) (*survey.Member, string, error) {
+	m := s.Find(want)
+	if m == nil {
+		var have []string
+		for _, c := range s.Members {
+			have = append(have, c.Name)
+		}
+		return nil, "", &ErrNoMember{Name: want, Have: have}
+	}
+	switch {
+	case m.Status == nil:
+		return nil, "", &ErrNoSource{Survey: s, Reason: fmt.Sprintf("member %s does not answer: %s", m.Name, m.Error)}
+	case m.Differs:
+		return nil, "", &ErrNoSource{Survey: s, Reason: s.Note}
+	}
+	return m, "as asked for", nil
+}
+
+func noSource(s *survey.Survey) string {
+	if s.Consistency == survey.Differs {
+		return s.Note
+	}
+	var why []string
+	for _, m := range s.Members {
+		switch {
+		case m.Error != "":
+			why = append(why, m.Name+": "+m.Error)
+		case m.Learner:
+			why = append(why, m.Name+": a learner")
+		}
+	}
+	if len(why) == 0 {
+		return "the control plane has no members"
+	}
+	return "no member can give a snapshot (" + strings.Join(why, "; ") + ")"
+}
+
+// findings are the survey's words that a person has to hear.
+func findings(s *survey.Survey) []string {
+	var out []string
+	if s.Consistency == survey.Differs {
+		out = append(out, s.Note)
+	}
+	for _, m := range s.Members {
+		if m.Error != "" {
+			out = append(out, fmt.Sprintf("member %s: %s", m.Name, m.Error))
+		}
+		for _, a := range m.Alarms {
+			out = append(out, fmt.Sprintf("member %s has a %s alarm", m.Name, a))
+		}
+		// A snapshot pins a read transaction, so the database can grow while it runs.
+		if m.Status != nil && m.Quota > 0 && m.Status.DBSize*10 > m.Quota*8 {
+			out = append(out, fmt.Sprintf("member %s uses %d %% of its quota; writes during a slow backup make its database grow", m.Name, m.Status.DBSize*100/m.Quota))
+		}
+	}
+	return out
+}

@@ -1,0 +1,166 @@
+package backup
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+)
+
+// output is where the snapshot goes: a file that has no name yet, or a stream.
+type output struct {
+	file       *store.File // nil for standard output
+	stdout     io.Writer
+	compressed bool // what is stored is a zstd stream
+	written    atomic.Int64
+}
+
+// ErrNoSpace says that the destination cannot hold what is expected.
+type ErrNoSpace struct {
+	Folder     string
+	Need, Have int64 // bytes
+}
+
+func (e *ErrNoSpace) Error() string {
+	return fmt.Sprintf("folder %s has %s free, the snapshot needs about %s", e.Folder, size(e.Have), size(e.Need))
+}
+
+func openOutput(path string, cfg Config, expect int64) (*output, error) {
+	named := strings.HasSuffix(path, ".zst")
+	switch {
+	case cfg.Compress == CompressNone && named:
+		return nil, fmt.Errorf("the name %s says zstd, and --compress=none says not", filepath.Base(path))
+	case cfg.Compress == CompressZstd && !named:
+		return nil, fmt.Errorf("the name %s does not end in .zst, and --compress=zstd would make it so", filepath.Base(path))
+	}
+	// A compressed snapshot is unpacked beside itself for its proof, so it needs as much room.
+	dir := filepath.Dir(path)
+	if free := store.Free(dir); free >= 0 && expect > free {
+		return nil, &ErrNoSpace{Folder: dir, Need: expect, Have: free}
+	}
+	f, err := store.Create(path, cfg.Force)
+	if err != nil {
+		return nil, err
+	}
+	return &output{file: f, compressed: named}, nil
+}
+
+func (o *output) name() string {
+	if o.file == nil {
+		return store.Stdout
+	}
+	return o.file.Path()
+}
+
+func (o *output) abort() {
+	if o.file != nil {
+		o.file.Abort()
+	}
+}
+
+// rewind makes room for another attempt; a stream that has begun cannot.
+func (o *output) rewind() bool {
+	if o.file == nil {
+		return o.written.Load() == 0
+	}
+	_, err := o.file.Seek(0, io.SeekStart)
+	return errors.Join(err, o.file.Truncate(0)) == nil
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	w := o.stdout
+	if o.file != nil {
+		w = o.file
+	}
+	n, err := w.Write(p)
+	o.written.Add(int64(n))
+	if err != nil {
+		err = fmt.Errorf("write %s: %w", o.name(), err)
+	}
+	return n, err
+}
+
+// sink takes what comes over the wire and makes of it what is stored.
+type sink struct {
+	out    *output
+	wire   int64
+	moved  atomic.Int64
+	stored hash.Hash // of a compressed file; a plain one's is known from the proof
+	pipe   *io.PipeWriter
+	done   chan error
+	size   int64 // plain bytes written, where this side decompresses; otherwise -1
+}
+
+// sink begins an attempt. compressed says what will come.
+func (o *output) sink(compressed bool) *sink {
+	s := &sink{out: o, size: -1}
+	switch {
+	case !compressed:
+		s.size = 0
+	case o.compressed:
+		s.stored = sha256.New()
+	default:
+		s.decompress()
+	}
+	return s
+}
+
+// decompress runs beside the transfer. The decoder checks zstd's own checksum
+// of each frame, so that the plain bytes are as good as the wire's.
+func (s *sink) decompress() {
+	r, w := io.Pipe()
+	s.pipe, s.done = w, make(chan error, 1)
+	go func() {
+		plain, _, err := snapshot.Reader(r)
+		if err == nil {
+			s.size, err = io.CopyBuffer(struct{ io.Writer }{s.out}, plain, make([]byte, 1<<20))
+			_ = plain.Close()
+		}
+		r.CloseWithError(err) // a writer that still has bytes learns why
+		s.done <- err
+	}()
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.moved.Add(int64(len(p)))
+	if s.pipe != nil {
+		return s.pipe.Write(p)
+	}
+	if s.stored != nil {
+		s.stored.Write(p)
+	} else {
+		s.size += int64(len(p))
+	}
+	return s.out.Write(p)
+}
+
+func (s *sink) count() int64 { return s.moved.Load() }
+
+// close waits until all is written. failed is the transfer's own error.
+func (s *sink) close(failed error) error {
+	s.wire = s.moved.Load()
+	if s.pipe == nil {
+		return nil
+	}
+	_ = s.pipe.CloseWithError(failed) // nil means end of stream
+	return <-s.done
+}
+
+// plain is how many plain bytes were written, or -1 where a compressed stream
+// was stored as it came.
+func (s *sink) plain() int64 { return s.size }
+
+func (s *sink) storedSHA256() string {
+	if s.stored == nil {
+		return ""
+	}
+	return hex.EncodeToString(s.stored.Sum(nil))
+}

@@ -1,0 +1,276 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/manifests"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+)
+
+type backupOptions struct {
+	app          *app
+	cmd          *cobra.Command
+	out          output
+	target       string
+	cfg          backup.Config
+	via          string
+	compress     string
+	prove        string
+	dryRun       string
+	timeout      time.Duration
+	startTimeout time.Duration
+	printRBAC    bool
+	endpoints    []string
+	tls          reach.DirectConfig
+	user         string
+	passwordFile string
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	o := &backupOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "backup [TARGET]",
+		Short: "Take a proven snapshot of a control plane's etcd",
+		Long: `Take a snapshot of one member, prove every byte of it, and put it into a file here.
+
+All members are asked first. A healthy follower is the source; a member whose data differs from the others' never is.
+The file appears under its name only when it is complete and proven; beside it a .json says what it holds.
+
+TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A). Without it, the cluster's own etcd.
+
+` + exitCodes,
+		Example: `  # The cluster's own etcd, into the current folder, with a name made from context, control plane and time
+  kubectl etcd backup
+
+  # A hosted control plane, compressed, into a folder
+  kubectl etcd backup team-a/kube-etcd --to /backups/ --compress zstd
+
+  # To standard output
+  kubectl etcd backup --to - | age -r age1… > etcd.db.age
+
+  # A member that does not run any more, but its data is there
+  kubectl etcd backup --raw --member etcd-node-2
+
+  # Without a cluster: an endpoint this machine reaches
+  kubectl etcd backup --via direct --endpoint https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.complete(cmd, args)
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *backupOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.cfg.To, "to", ".", "Destination: a file, a folder, or - for standard output")
+	f.StringVar(&o.cfg.Member, "member", "", "Take this member (its name or pod) instead of a healthy follower")
+	f.StringVar(&o.compress, "compress", "auto", "zstd on the wire (auto), nowhere (none), or on the wire and in the file (zstd); with auto a file named .zst is compressed too")
+	f.StringVar(&o.via, "via", "auto", "How to reach the member: auto, agent, forward, exec or direct")
+	f.StringVar(&o.prove, "prove", "auto", "stream: length, sha256 and etcd's trailer; full: also read every page and key; auto: full for files")
+	f.BoolVar(&o.cfg.Raw, "raw", false, "Copy the database file of a member that does not run; such a copy cannot be proven")
+	f.BoolVar(&o.cfg.Force, "force", false, "Replace an existing file")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Hour, "Give up after this long")
+	f.DurationVar(&o.startTimeout, "pod-timeout", 90*time.Second, "Give up on an utility pod that does not start")
+	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: say what would be done, create nothing")
+	f.Lookup("dry-run").NoOptDefVal = "client"
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "Print the least rights that a backup needs, and do nothing else")
+	f.StringSliceVar(&o.endpoints, "endpoint", nil, "With --via direct: client URL of etcd; repeat it for each member")
+	f.StringVar(&o.tls.CA, "cacert", "", "With --via direct: file with etcd's CA certificate")
+	f.StringVar(&o.tls.Cert, "cert", "", "With --via direct: file with the client certificate")
+	f.StringVar(&o.tls.Key, "key", "", "With --via direct: file with the client key")
+	f.StringVar(&o.cfg.Reach.ServerName, "server-name", "", "Name to verify in etcd's certificate, instead of the one in its URL")
+	f.StringVar(&o.user, "etcd-user", "", "User of etcd's own authentication; it needs the root role")
+	f.StringVar(&o.passwordFile, "etcd-password-file", "", "File with that user's password")
+	o.out.addFlag(cmd, "name")
+	for name, values := range map[string][]string{"via": {"auto", "agent", "forward", "exec", "direct"}, "compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("member", o.app.completeMembers)
+}
+
+func (o *backupOptions) complete(cmd *cobra.Command, args []string) {
+	o.cmd, o.target = cmd, firstArg(args)
+	o.cfg.Via, o.cfg.Compress, o.cfg.Prove = reach.Way(o.via), backup.Compress(o.compress), backup.Prove(o.prove)
+	o.cfg.DryRun = o.dryRun == "client"
+	if len(o.endpoints) > 0 && o.cfg.Via == reach.Auto {
+		o.cfg.Via = reach.Direct
+	}
+	o.cfg.Reach.Lifetime = o.timeout + 5*time.Minute
+	o.cfg.Reach.StartTimeout = o.startTimeout
+	o.cfg.Reach.Log = o.app.explain
+}
+
+func (o *backupOptions) validate() error {
+	direct := o.cfg.Via == reach.Direct
+	for _, c := range []struct {
+		bad bool
+		msg string
+	}{
+		{!slices.Contains(reach.Ways, o.cfg.Via), fmt.Sprintf("unknown way --via=%s; there are: auto, agent, forward, exec, direct", o.via)},
+		{!slices.Contains([]string{"auto", "none", "zstd"}, o.compress), fmt.Sprintf("unknown compression --compress=%s; there are: auto, none, zstd", o.compress)},
+		{!slices.Contains([]string{"auto", "stream", "full"}, o.prove), fmt.Sprintf("unknown proof --prove=%s; there are: auto, stream, full", o.prove)},
+		{!slices.Contains([]string{"none", "client"}, o.dryRun), fmt.Sprintf("unknown dry run --dry-run=%s; there are: none, client", o.dryRun)},
+		{direct && len(o.endpoints) == 0, "--via=direct needs --endpoint"},
+		{!direct && len(o.endpoints) > 0, fmt.Sprintf("--endpoint goes with --via=direct, not with --via=%s", o.via)},
+		{!direct && (o.tls.CA != "" || o.tls.Cert != "" || o.tls.Key != ""), "--cacert, --cert and --key go with --endpoint"},
+		{(o.tls.Cert == "") != (o.tls.Key == ""), "--cert and --key go together"},
+		{direct && o.target != "", "a TARGET is found in a cluster; with --via=direct there is none"},
+		{direct && o.cfg.Raw, "--raw reads a volume in the cluster; it does not go with --via=direct"},
+		{o.cfg.Raw && o.cfg.Via != reach.Auto && o.cfg.Via != reach.Agent, "--raw reads the member's volume, so it goes with --via=agent only"},
+		{(o.user == "") != (o.passwordFile == ""), "--etcd-user and --etcd-password-file go together"},
+		{o.cfg.To == "", "--to is empty"},
+		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
+		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
+		{o.timeout <= 0, "--timeout must be more than 0"},
+	} {
+		if c.bad {
+			return usagef(o.cmd, "%s", c.msg)
+		}
+	}
+	if o.cfg.To == store.Stdout && !o.cfg.DryRun && !o.printRBAC && isTerminal(o.app.Out) {
+		return usagef(o.cmd, "will not write a snapshot to a terminal; redirect standard output, or name a file with --to")
+	}
+	return o.out.validate(o.cmd)
+}
+
+func (o *backupOptions) run(ctx context.Context) error {
+	if o.printRBAC {
+		return o.rbac()
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after --timeout=%s", o.timeout))
+	defer cancel()
+	if err := o.password(); err != nil {
+		return err
+	}
+	d := backup.Deps{Stdout: o.app.Out, Report: &reporter{app: o.app}, Now: time.Now, Tool: "kubectl-etcd " + Version}
+	var err error
+	if o.cfg.Via == reach.Direct {
+		err = o.direct()
+	} else {
+		o.cfg.Context = o.app.contextName()
+		d.Clients, o.cfg.Plane, err = o.app.resolve(ctx, o.target)
+	}
+	if err != nil {
+		return err
+	}
+	result, err := backup.Run(ctx, d, o.cfg)
+	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if result == nil {
+		return err
+	}
+	if perr := o.print(result); err == nil {
+		err = perr
+	}
+	return err
+}
+
+func (o *backupOptions) password() error {
+	if o.passwordFile == "" {
+		return nil
+	}
+	b, err := os.ReadFile(o.passwordFile)
+	if err != nil {
+		return fmt.Errorf("read password: %w", err)
+	}
+	o.cfg.Reach.Username, o.cfg.Reach.Password = o.user, strings.TrimRight(string(b), "\r\n")
+	return nil
+}
+
+// direct makes a control plane of the endpoints.
+func (o *backupOptions) direct() error {
+	p := controlplane.ControlPlane{Layout: controlplane.External}
+	for _, e := range o.endpoints {
+		u, err := url.Parse(e)
+		if err != nil || u.Host == "" {
+			return usagef(o.cmd, "endpoint %q is not a URL like https://10.0.0.1:2379", e)
+		}
+		d := o.tls
+		d.Endpoint, d.ServerName, d.Username, d.Password = e, o.cfg.Reach.ServerName, o.cfg.Reach.Username, o.cfg.Reach.Password
+		o.cfg.Direct = append(o.cfg.Direct, d)
+		p.Members = append(p.Members, controlplane.Member{Name: u.Host, Endpoint: e})
+		if p.Name == "" {
+			p.Name = u.Hostname()
+		}
+	}
+	o.cfg.Plane = p
+	return nil
+}
+
+func (o *backupOptions) rbac() error {
+	ns := o.app.namespace()
+	if t, _, ok := strings.Cut(o.target, "/"); ok {
+		ns = t
+	}
+	text := manifests.RBAC
+	if ns != "" {
+		text = strings.Replace(text, "namespace: kube-system", "namespace: "+ns, 1)
+	}
+	_, err := fmt.Fprint(o.app.Out, text)
+	return err
+}
+
+func (o *backupOptions) print(r *backup.Result) error {
+	switch {
+	case o.out.data():
+		return o.out.print(o.app.Out, r)
+	case r.Plan != nil:
+		return o.printPlan(r.Plan)
+	case o.out.format == "name":
+		_, err := fmt.Fprintln(o.app.Out, r.File)
+		return err
+	case r.File == "":
+		o.app.say("%s to standard output, sha256 %s", humanize.IBytes(uint64(r.Snapshot.Size)), r.Snapshot.SHA256)
+		return nil
+	}
+	s := r.Snapshot
+	o.app.say("%s", summary(r))
+	_, err := fmt.Fprintf(o.app.Out, "%s\n", r.File)
+	if s.Raw {
+		o.app.warn("a raw copy has no trailer that proves it, and what etcd wrote last may be only in its write-ahead log")
+	}
+	return err
+}
+
+func summary(r *backup.Result) string {
+	s := r.Snapshot
+	out := fmt.Sprintf("%s of member %s in %.1f s (%s on the wire), proof: %s", humanize.IBytes(uint64(s.Plain.Size)), s.Source.Member, r.TotalSeconds, humanize.IBytes(uint64(r.WireBytes)), s.Proof)
+	if s.Content != nil {
+		out += fmt.Sprintf("\nrevision %d, %d keys, hash %x, sha256 %s", s.Revision, s.LiveKeys, s.Hash, s.SHA256)
+	}
+	return out
+}
+
+func (o *backupOptions) printPlan(p *backup.Plan) error {
+	rows := [][]string{{"target", p.Target}, {"member", p.Member + " (" + p.Why + ")"}, {"node", p.Node}, {"via", string(p.Via)},
+		{"file", p.File}, {"size", "about " + humanize.IBytes(uint64(p.Size))}}
+	for _, c := range p.Creates {
+		rows = append(rows, []string{"creates", c + " (deleted again)"})
+	}
+	if err := table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(o.app.Out, "backup not taken (dry run)")
+	return err
+}

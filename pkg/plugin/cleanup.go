@@ -1,0 +1,155 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+type cleanupOptions struct {
+	app     *app
+	cmd     *cobra.Command
+	out     output
+	all     bool
+	yes     bool
+	running bool
+	dryRun  string
+}
+
+func (a *app) cleanupCommand() *cobra.Command {
+	o := &cleanupOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Find and remove what a killed client left in the cluster",
+		Long: `Find the utility pods and ConfigMaps that a killed client left behind, and remove them.
+
+A pod that still runs may belong to a backup under way; it is left alone unless --running is given. What a killed client left ends by itself after its deadline, too.`,
+		Example: `  # In kube-system
+  kubectl etcd cleanup
+
+  # Everywhere, without being asked
+  kubectl etcd cleanup -A --running --yes`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.cmd = cmd
+			if err := o.out.validate(cmd); err != nil {
+				return err
+			}
+			if o.all && a.namespace() != "" {
+				return usagef(cmd, "-A and -n do not go together")
+			}
+			if o.dryRun != "none" && o.dryRun != "client" {
+				return usagef(cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.all, "all-namespaces", "A", false, "Look in all namespaces")
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
+	f.BoolVar(&o.running, "running", false, "Also remove pods that still run")
+	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: list, remove nothing")
+	f.Lookup("dry-run").NoOptDefVal = "client"
+	o.out.addFlag(cmd)
+	return cmd
+}
+
+func (o *cleanupOptions) run(ctx context.Context) error {
+	c, _, err := o.app.connect()
+	if err != nil {
+		return err
+	}
+	ns := o.app.namespace()
+	if !o.all && ns == "" {
+		ns = controlplane.SystemNamespaces[0]
+	}
+	found, err := reach.Leftovers(ctx, c, ns)
+	if err != nil {
+		return err
+	}
+	var remove, kept []reach.Leftover
+	for _, l := range found {
+		if l.Running && !o.running {
+			kept = append(kept, l)
+		} else {
+			remove = append(remove, l)
+		}
+	}
+	if o.out.data() {
+		err = o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "LeftoverList", "items": found})
+	} else {
+		err = o.print(found)
+	}
+	if err != nil {
+		return err
+	}
+	if len(kept) > 0 {
+		o.app.say("left alone, still running: %d (remove them too with --running)", len(kept))
+	}
+	if len(remove) == 0 {
+		return nil
+	}
+	if o.dryRun == "client" {
+		o.app.say("%d objects not removed (dry run)", len(remove))
+		return nil
+	}
+	if err := o.confirm(len(remove)); err != nil {
+		return err
+	}
+	return o.remove(ctx, c, remove)
+}
+
+func (o *cleanupOptions) print(found []reach.Leftover) error {
+	if len(found) == 0 {
+		o.app.say("nothing was left behind")
+		return nil
+	}
+	var rows [][]string
+	for _, l := range found {
+		rows = append(rows, []string{l.Namespace, l.Kind, l.Name, l.Operation, l.Member, duration.HumanDuration(time.Since(l.Created)), map[bool]string{true: "yes", false: "no"}[l.Running]})
+	}
+	return table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
+}
+
+func (o *cleanupOptions) confirm(n int) error {
+	if o.yes {
+		return nil
+	}
+	if !isTerminal(o.app.In) {
+		return usagef(o.cmd, "removing %d objects needs a yes: pass --yes where there is no terminal", n)
+	}
+	fmt.Fprintf(o.app.ErrOut, "Remove %d objects? [y/N] ", n)
+	answer, err := bufio.NewReader(o.app.In).ReadString('\n')
+	if err != nil && answer == "" {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
+		return errors.New("nothing was removed: not confirmed")
+	}
+	return nil
+}
+
+func (o *cleanupOptions) remove(ctx context.Context, c *reach.Clients, found []reach.Leftover) error {
+	var errs []error
+	done := map[string]bool{}
+	for _, l := range found {
+		if key := l.Namespace + "/" + l.Name; !done[key] {
+			done[key] = true
+			errs = append(errs, reach.Remove(ctx, c, l.Namespace, l.Name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	o.app.say("removed %d objects", len(found))
+	return nil
+}

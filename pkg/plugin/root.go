@@ -1,0 +1,145 @@
+// Package plugin is the command line of kubectl etcd: flags become typed
+// configurations, results become tables or JSON, errors become one line with a
+// hint. It is the only package that knows cobra.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
+)
+
+// app is what all commands share.
+type app struct {
+	genericiooptions.IOStreams
+	config  *genericclioptions.ConfigFlags
+	color   string
+	quiet   bool
+	verbose int
+}
+
+// Execute runs the command line and returns the exit code.
+func Execute(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
+	klog.SetLogger(klog.Logger{}) // client-go's own log lines are said better by errors
+	a := &app{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	cmd, err := root.ExecuteContextC(ctx)
+	if ctx.Err() != nil && err != nil {
+		err = errors.Join(errInterrupted, err)
+	}
+	return a.report(cmd, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-etcd",
+		Short: "Back up, prove, inspect and operate the etcd of Kubernetes control planes",
+		Long: `Back up, prove, inspect and operate the etcd of Kubernetes control planes, with nothing but a kubeconfig.
+
+No image is pulled and no shell is needed in etcd's image. Every byte is proven from end to end.`,
+		Example: `  # Back up the cluster's own etcd into the current folder
+  kubectl etcd backup
+
+  # Back up a hosted control plane
+  kubectl etcd backup -n team-a --to /backups/
+
+  # Is it good? Does it start?
+  kubectl etcd verify prod_kube-system_etcd_20260102T150405Z.db --rehearse
+
+  # How is it now?
+  kubectl etcd status`,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl etcd"},
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
+	f := root.PersistentFlags()
+	a.config.AddFlags(f)
+	f.StringVar(&a.color, "color", "auto", "Colour: auto, always or never")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
+	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why")
+	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
+	for _, c := range root.Commands() {
+		if c.Args != nil {
+			c.Args = usageArgs(c.Args)
+		}
+	}
+	return root
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	err := fmt.Errorf("unknown command %q", name)
+	if s := cmd.SuggestionsFor(name); len(s) > 0 {
+		err = fmt.Errorf("unknown command %q; did you mean %s?", name, strings.Join(s, " or "))
+	}
+	return &usageError{cmd, err}
+}
+
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{cmd, err}
+		}
+		return nil
+	}
+}
+
+// contextName is the kubeconfig context in use; empty when there is none.
+func (a *app) contextName() string {
+	if c := *a.config.Context; c != "" {
+		return c
+	}
+	raw, err := a.config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return ""
+	}
+	return raw.CurrentContext
+}
+
+// namespace is what -n says; empty when it was not given. The namespace of the
+// kubeconfig's context is not taken: etcd is not where one's applications are.
+func (a *app) namespace() string { return *a.config.Namespace }
+
+// say prints a line for people on stderr.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.ErrOut, format+"\n", args...)
+	}
+}
+
+// explain prints what -v asks for.
+func (a *app) explain(format string, args ...any) {
+	if a.verbose > 0 {
+		fmt.Fprintf(a.ErrOut, format+"\n", args...)
+	}
+}
+
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.ErrOut, a.paint("33", "warning:")+" "+format+"\n", args...)
+}
+
+// paint colours s, if standard error is for people who want that.
+func (a *app) paint(code, s string) string {
+	on := a.color == "always" || a.color == "auto" && os.Getenv("NO_COLOR") == "" && isTerminal(a.ErrOut)
+	if !on {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}

@@ -1,0 +1,195 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+type statusOptions struct {
+	app    *app
+	out    output
+	watch  bool
+	every  time.Duration
+	hashes bool
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	o := &statusOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "status [TARGET]",
+		Short: "Show how each member is: health, leader, revision, size, alarms",
+		Long: `Show how each member is. Members that are down are shown too, with the reason.
+
+Exit code 1 when a member is down, has an alarm, or (with --hashes) holds different data.`,
+		Example: `  # The cluster's own etcd
+  kubectl etcd status
+
+  # Watch a hosted one, and compare the members' data
+  kubectl etcd status team-a/kube-etcd --hashes --watch`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.out.validate(cmd); err != nil {
+				return err
+			}
+			if o.watch && o.out.data() {
+				return usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.format)
+			}
+			return o.run(cmd.Context(), firstArg(args))
+		},
+	}
+	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "Print again every --interval until interrupted")
+	cmd.Flags().DurationVar(&o.every, "interval", 5*time.Second, "With --watch: how often")
+	cmd.Flags().BoolVar(&o.hashes, "hashes", false, "Compare the members' data by HashKV; each member reads its whole database for it")
+	o.out.addFlag(cmd, "wide")
+	return cmd
+}
+
+func (o *statusOptions) run(ctx context.Context, target string) error {
+	clients, plane, err := o.app.resolve(ctx, target)
+	if err != nil {
+		return err
+	}
+	for {
+		healthy, err := o.once(ctx, clients, plane)
+		if err != nil && (!o.watch || ctx.Err() != nil) {
+			return err
+		}
+		if !o.watch {
+			if !healthy {
+				return errSilent
+			}
+			return nil
+		}
+		if err != nil {
+			o.app.warn("%v", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(o.every):
+		}
+		fmt.Fprintln(o.app.Out)
+		if _, p, err := o.app.resolve(ctx, target); err == nil {
+			plane = p // pods come and go
+		}
+	}
+}
+
+func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane) (healthy bool, err error) {
+	s, err := survey.Take(ctx, survey.Sources(c, p, reach.Options{Operation: "status", Log: o.app.explain}), o.hashes)
+	if err != nil {
+		return false, fmt.Errorf("ask members: %w", err)
+	}
+	if o.out.data() {
+		return s.Healthy(), o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "Status", "namespace": p.Namespace, "name": p.Name, "layout": p.Layout,
+			"healthy": s.Healthy(), "clusterID": s.ClusterID, "consistency": s.Consistency, "note": s.Note, "members": s.Members})
+	}
+	if err := table(o.app.Out, o.head(), o.rows(s)); err != nil {
+		return false, err
+	}
+	if s.Note != "" {
+		o.app.warn("%s", s.Note)
+	}
+	return s.Healthy(), nil
+}
+
+func (o *statusOptions) head() []string {
+	head := []string{"MEMBER", "ID", "HEALTH", "ROLE", "VERSION", "DB SIZE", "IN USE", "QUOTA", "REVISION", "RAFT INDEX", "LATENCY", "ALARMS", "ERRORS"}
+	if o.out.format == "wide" {
+		head = append(head, "ENDPOINT", "NODE", "RAFT TERM", "HASH")
+	}
+	return head
+}
+
+func (o *statusOptions) rows(s *survey.Survey) [][]string {
+	var rows [][]string
+	for _, m := range s.Members {
+		row := []string{m.Name, id(m), health(m), role(m)}
+		if st := m.Status; st != nil {
+			row = append(row, st.Version, humanize.IBytes(uint64(st.DBSize)), humanize.IBytes(uint64(st.DBSizeInUse)), quota(m), fmt.Sprint(st.Revision),
+				fmt.Sprint(st.RaftIndex), latency(st.Latency))
+		} else {
+			row = append(row, "-", "-", "-", "-", "-", "-", "-")
+		}
+		row = append(row, dash(joinComma(m.Alarms)), dash(m.Error))
+		if o.out.format == "wide" {
+			term, hash := "-", "-"
+			if m.Status != nil {
+				term = fmt.Sprint(m.Status.RaftTerm)
+			}
+			if m.Hash != nil {
+				hash = fmt.Sprintf("%x@%d", m.Hash.Hash, m.Hash.Revision)
+			}
+			row = append(row, dash(m.Endpoint), dash(m.Node), term, hash)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func joinComma(s []string) string {
+	out := ""
+	for i, v := range s {
+		if i > 0 {
+			out += ","
+		}
+		out += v
+	}
+	return out
+}
+
+func id(m survey.Member) string {
+	if m.ID == 0 {
+		return "-"
+	}
+	return m.ID.String()
+}
+
+func health(m survey.Member) string {
+	switch {
+	case m.Differs:
+		return "differs"
+	case m.Healthy:
+		return "healthy"
+	case m.Status != nil:
+		return "unhealthy"
+	}
+	return "down"
+}
+
+func role(m survey.Member) string {
+	switch {
+	case m.Learner:
+		return "learner"
+	case m.Leader:
+		return "leader"
+	case m.Status != nil:
+		return "follower"
+	}
+	return "-"
+}
+
+// quota is the share of the quota in use; etcd's default of 2 GiB where nothing else is known.
+func quota(m survey.Member) string {
+	q := m.Quota
+	if q == 0 {
+		q = 2 << 30
+	}
+	return fmt.Sprintf("%d %%", m.Status.DBSize*100/q)
+}
+
+func latency(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.Round(100 * time.Microsecond).String()
+}

@@ -1,0 +1,118 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// connect makes the clients of the cluster that the flags name.
+func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
+	cfg, err := a.config.ToRESTConfig()
+	if err != nil {
+		return nil, controlplane.Client{}, fmt.Errorf("load kubeconfig: %w", err)
+	}
+	// Client-side throttling would only slow down a survey; the server has its own.
+	cfg.QPS = -1
+	cfg.WarningHandler = nil
+	c, err := reach.NewClients(cfg)
+	if err != nil {
+		return nil, controlplane.Client{}, err
+	}
+	apps, err := appsv1client.NewForConfig(cfg)
+	if err != nil {
+		return nil, controlplane.Client{}, fmt.Errorf("make apps client: %w", err)
+	}
+	return c, controlplane.Client{Core: c.Core, Apps: apps}, nil
+}
+
+// resolve finds the control plane that the user means: the cluster's own
+// without a target, another by -n NS, NAME or NS/NAME.
+func (a *app) resolve(ctx context.Context, target string) (*reach.Clients, controlplane.ControlPlane, error) {
+	c, cp, err := a.connect()
+	if err != nil {
+		return nil, controlplane.ControlPlane{}, err
+	}
+	planes, err := a.find(ctx, cp, target)
+	if err != nil {
+		return nil, controlplane.ControlPlane{}, err
+	}
+	p, err := controlplane.Resolve(planes, target, a.namespace())
+	if err == nil && p.External() {
+		err = fmt.Errorf("reach etcd of %s: no pod runs it; give its endpoints and TLS files: --via direct --endpoint %s", p.ID(), strings.Join(p.Endpoints, ","))
+	}
+	var none *controlplane.NotFoundError
+	if errors.As(err, &none) && len(none.Candidates) == 0 && target == "" && a.namespace() == "" {
+		// Say what other control planes there are, if the user may look.
+		if all, lerr := controlplane.Find(ctx, cp, controlplane.Query{}); lerr == nil {
+			none.Candidates = all
+		}
+	}
+	return c, p, err
+}
+
+// find looks only where the target can be, so that rights in one namespace are enough.
+func (a *app) find(ctx context.Context, c controlplane.Client, target string) ([]controlplane.ControlPlane, error) {
+	ns, _, qualified := strings.Cut(target, "/")
+	switch {
+	case qualified:
+		return controlplane.Find(ctx, c, controlplane.Query{Namespace: ns})
+	case a.namespace() != "":
+		return controlplane.Find(ctx, c, controlplane.Query{Namespace: a.namespace()})
+	case target == "":
+		return controlplane.FindOwn(ctx, c)
+	}
+	return controlplane.Find(ctx, c, controlplane.Query{})
+}
+
+// completeTargets offers the control planes that can be seen.
+func (a *app) completeTargets(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	_, c, err := a.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	planes, err := controlplane.Find(cmd.Context(), c, controlplane.Query{Namespace: a.namespace()})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, p := range planes {
+		out = append(out, p.ID()+"\t"+string(p.Layout))
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) completeMembers(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	target := ""
+	if len(args) > 0 {
+		target = args[0]
+	}
+	_, p, err := a.resolve(cmd.Context(), target)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, m := range p.Members {
+		out = append(out, m.Name)
+	}
+	slices.Sort(out)
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+func firstArg(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

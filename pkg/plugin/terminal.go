@@ -1,0 +1,91 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cheggaaa/pb/v3"
+	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
+)
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// lineEvery is how often a transfer says something where no bar can be drawn.
+const lineEvery = 10 * time.Second
+
+// reporter shows a backup to a person: steps as lines, a transfer as a bar on a
+// terminal and as a line every 10 s elsewhere.
+type reporter struct {
+	app  *app
+	mu   sync.Mutex
+	bar  *pb.ProgressBar
+	from time.Time
+	last time.Time
+}
+
+func (r *reporter) Step(format string, args ...any) { r.app.say(format, args...) }
+
+func (r *reporter) Warn(format string, args ...any) {
+	r.Done()
+	r.app.warn(format, args...)
+}
+
+const barTemplate pb.ProgressBarTemplate = `{{counters . }} {{bar . }} {{percent . }} {{speed . "%s/s"}} {{rtime . "ETA %s"}} {{string . "wire"}}`
+
+func (r *reporter) Progress(done, total, wire int64) {
+	if r.app.quiet {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.from.IsZero() {
+		r.from, r.last = now, now
+	}
+	if isTerminal(r.app.ErrOut) {
+		if r.bar == nil {
+			r.bar = barTemplate.New(0).Set(pb.Bytes, true).SetWriter(r.app.ErrOut).Set(pb.CleanOnFinish, true).Start()
+		}
+		r.bar.SetTotal(total).SetCurrent(done)
+		if wire >= 0 {
+			r.bar.Set("wire", "("+humanize.IBytes(uint64(wire))+" on the wire)")
+		}
+		return
+	}
+	if now.Sub(r.last) >= lineEvery {
+		r.last = now
+		writeLine(r.app.ErrOut, done, total, wire, now.Sub(r.from))
+	}
+}
+
+func writeLine(w io.Writer, done, total, wire int64, took time.Duration) {
+	rate := float64(done) / max(took.Seconds(), 0.001)
+	s := humanize.IBytes(uint64(done))
+	if total > 0 {
+		s += fmt.Sprintf(" of %s (%d %%)", humanize.IBytes(uint64(total)), done*100/total)
+	}
+	s += fmt.Sprintf(", %s/s", humanize.IBytes(uint64(rate)))
+	if total > done && rate > 0 {
+		s += ", ETA " + (time.Duration(float64(total-done)/rate) * time.Second).Round(time.Second).String()
+	}
+	if wire >= 0 {
+		s += ", " + humanize.IBytes(uint64(wire)) + " on the wire"
+	}
+	fmt.Fprintln(w, s)
+}
+
+func (r *reporter) Done() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bar != nil {
+		r.bar.Finish()
+	}
+	r.bar, r.from = nil, time.Time{}
+}

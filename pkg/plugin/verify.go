@@ -1,0 +1,186 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+)
+
+type verifyOptions struct {
+	app       *app
+	cmd       *cobra.Command
+	out       output
+	file      string
+	opts      verify.Options
+	rehearse  string
+	target    string
+	etcd      string
+	etcdutl   string
+	imageTime time.Duration
+}
+
+// verified is what verify prints as JSON.
+type verified struct {
+	*verify.Report
+	Rehearsal *rehearse.Result `json:"rehearsal,omitempty"`
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	o := &verifyOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Prove a snapshot file: trailer, structure, every key, and a rehearsed restore",
+		Long: `Read a snapshot from end to end without trusting a byte of it: compression, etcd's sha256 trailer, the pages of the database, every key, and what the .json beside it says.
+
+With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in an utility pod with the image of the cluster's etcd (pod). auto takes the PATH where it has them.
+
+` + exitCodes,
+		Example: `  # Is this file good?
+  kubectl etcd verify prod_kube-system_etcd_20260102T150405Z.db
+
+  # Does an etcd start on it, and how long does a restore take?
+  kubectl etcd verify backup.db --rehearse
+
+  # The same with the etcd image of a hosted control plane
+  kubectl etcd verify backup.db --rehearse=pod --target team-a/kube-etcd`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.cmd, o.file = cmd, args[0]
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.opts.Raw, "raw", false, "Accept a copy of member/snap/db, which has no trailer and cannot be proven")
+	f.BoolVar(&o.opts.NoSidecar, "no-sidecar", false, "Do not compare with the .json beside the file")
+	f.StringVar(&o.opts.TempDir, "temp-dir", "", "Folder for unpacking and rehearsing (default: the file's)")
+	f.StringVar(&o.rehearse, "rehearse", "no", "Restore it and start an etcd on it: auto, local or pod")
+	f.Lookup("rehearse").NoOptDefVal = "auto"
+	f.StringVar(&o.target, "target", "", "With --rehearse=pod: control plane whose node and etcd image to use (default: the cluster's own)")
+	f.StringVar(&o.etcd, "etcd", "", "With --rehearse=local: path of etcd (default: from the PATH)")
+	f.StringVar(&o.etcdutl, "etcdutl", "", "With --rehearse=local: path of etcdutl (default: from the PATH)")
+	f.DurationVar(&o.imageTime, "pod-timeout", 90*time.Second, "Give up on an utility pod that does not start")
+	o.out.addFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("rehearse", cobra.FixedCompletions([]string{"auto", "local", "pod"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *verifyOptions) validate() error {
+	switch o.rehearse {
+	case "no", "auto", "local", "pod":
+	default:
+		return usagef(o.cmd, "unknown rehearsal --rehearse=%s; there are: auto, local, pod", o.rehearse)
+	}
+	if o.target != "" && o.rehearse != "pod" && o.rehearse != "auto" {
+		return usagef(o.cmd, "--target goes with --rehearse=pod")
+	}
+	if (o.etcd != "" || o.etcdutl != "") && o.rehearse != "local" && o.rehearse != "auto" {
+		return usagef(o.cmd, "--etcd and --etcdutl go with --rehearse=local")
+	}
+	return o.out.validate(o.cmd)
+}
+
+func (o *verifyOptions) run(ctx context.Context) error {
+	bar := &reporter{app: o.app}
+	o.opts.Progress = func(p verify.Progress) { bar.Progress(p.Done, p.Total, -1) }
+	report, err := verify.File(ctx, o.file, o.opts)
+	bar.Done()
+	if err != nil {
+		return err
+	}
+	v := verified{Report: report}
+	if o.rehearse != "no" {
+		if v.Rehearsal, err = o.rehearsal(ctx, report); err != nil {
+			return err
+		}
+	}
+	if o.out.data() {
+		return o.out.print(o.app.Out, v)
+	}
+	return o.print(v)
+}
+
+// rehearsal rehearses where the programs are.
+func (o *verifyOptions) rehearsal(ctx context.Context, report *verify.Report) (*rehearse.Result, error) {
+	local := o.rehearse == "local" || o.etcd != "" || o.etcdutl != ""
+	if o.rehearse == "auto" && !local {
+		_, e1 := exec.LookPath("etcd")
+		_, e2 := exec.LookPath("etcdutl")
+		local = e1 == nil && e2 == nil
+		o.app.explain("etcd and etcdutl on the PATH: %t", local)
+	}
+	step := func(s string) { o.app.say("rehearsing: %s", s) }
+	if local {
+		return rehearse.Run(ctx, rehearse.Config{Snapshot: o.file, Raw: o.opts.Raw, Etcd: o.etcd, Etcdutl: o.etcdutl, Dir: o.opts.TempDir, Report: report, Progress: step})
+	}
+	return o.inPod(ctx, report, step)
+}
+
+func (o *verifyOptions) inPod(ctx context.Context, report *verify.Report, step func(string)) (*rehearse.Result, error) {
+	c, plane, err := o.app.resolve(ctx, o.target)
+	if err != nil {
+		return nil, fmt.Errorf("find an etcd image to rehearse with: %w", err)
+	}
+	if len(plane.Members) == 0 {
+		return nil, fmt.Errorf("find an etcd image to rehearse with: %s has no members", plane.ID())
+	}
+	m := plane.Members[0]
+	for _, x := range plane.Members {
+		if x.Ready {
+			m = x
+			break
+		}
+	}
+	f, err := os.Open(o.file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	// The snapshot as it is, unpacked, and restored; then etcd's log besides.
+	room := report.Size + 2*report.Plain.Size + 512<<20
+	o.app.say("rehearsing on node %s with image %s", m.Node, m.Image)
+	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, room, o.opts.Raw, step)
+}
+
+func (o *verifyOptions) print(v verified) error {
+	rows := [][]string{
+		{"file", v.File}, {"size", humanize.IBytes(uint64(v.Size)) + compressed(v)}, {"sha256", v.SHA256}, {"proof", string(v.Proof)},
+		{"trailer", map[bool]string{true: "matches", false: "none"}[v.Trailer]}, {"sidecar", dash(v.Sidecar)},
+		{"revision", fmt.Sprintf("%d (compacted to %d)", v.Revision, v.CompactRevision)},
+		{"keys", fmt.Sprintf("%d live, %d revisions", v.LiveKeys, v.TotalKeys)}, {"hash", fmt.Sprintf("%x", v.Hash)},
+		{"database", fmt.Sprintf("%s, %s in use", humanize.IBytes(uint64(v.DBSize)), humanize.IBytes(uint64(v.InUse)))},
+		{"kube-system UID", dash(v.KubeSystemUID)},
+	}
+	if r := v.Rehearsal; r != nil {
+		rows = append(rows, []string{"rehearsal", fmt.Sprintf("etcd %s serves revision %d with %d keys; restore took %s, start %s", r.EtcdVersion, r.Revision, r.LiveKeys,
+			r.Restore.Round(10*time.Millisecond), r.Start.Round(10*time.Millisecond))})
+	}
+	if err := table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
+		return err
+	}
+	for _, n := range v.Notes {
+		o.app.warn("%s", n)
+	}
+	if v.Raw {
+		o.app.warn("no trailer: nothing proves the values in this file against changed bytes")
+	}
+	return nil
+}
+
+func compressed(v verified) string {
+	if v.Compression == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, %s plain)", v.Compression, humanize.IBytes(uint64(v.Plain.Size)))
+}

@@ -1,0 +1,219 @@
+package reach
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
+)
+
+// errNoTool says that the image has no etcdctl (Gardener's, for one).
+var errNoTool = errors.New("no etcdctl in the member's image")
+
+// commandTimeout is etcdctl's own; the exec around it gets a little more.
+const commandTimeout = 10 * time.Second
+
+// etcdctl's JSON is the API's own messages. Ids are numbers beyond what a
+// float64 holds, so they are decoded into uint64 fields.
+type (
+	ctlHeader struct {
+		ClusterID uint64 `json:"cluster_id"`
+		MemberID  uint64 `json:"member_id"`
+		Revision  int64  `json:"revision"`
+	}
+	ctlStatus []struct {
+		Status struct {
+			Header           ctlHeader `json:"header"`
+			Version          string    `json:"version"`
+			StorageVersion   string    `json:"storageVersion"`
+			DBSize           int64     `json:"dbSize"`
+			DBSizeInUse      int64     `json:"dbSizeInUse"`
+			DBSizeQuota      int64     `json:"dbSizeQuota"`
+			Leader           uint64    `json:"leader"`
+			IsLearner        bool      `json:"isLearner"`
+			RaftTerm         uint64    `json:"raftTerm"`
+			RaftIndex        uint64    `json:"raftIndex"`
+			RaftAppliedIndex uint64    `json:"raftAppliedIndex"`
+			Errors           []string  `json:"errors"`
+		}
+	}
+	ctlHealth []struct {
+		Health bool   `json:"health"`
+		Took   string `json:"took"`
+		Error  string `json:"error"`
+	}
+	ctlMembers struct {
+		Members []struct {
+			ID         uint64   `json:"ID"`
+			Name       string   `json:"name"`
+			PeerURLs   []string `json:"peerURLs"`
+			ClientURLs []string `json:"clientURLs"`
+			IsLearner  bool     `json:"isLearner"`
+		} `json:"members"`
+	}
+	ctlAlarms struct {
+		Alarms []struct {
+			MemberID uint64 `json:"memberID"`
+			Alarm    int    `json:"alarm"`
+		} `json:"alarms"`
+	}
+	ctlHash []struct {
+		HashKV struct {
+			Header          ctlHeader `json:"header"`
+			Hash            uint32    `json:"hash"`
+			CompactRevision int64     `json:"compact_revision"`
+			HashRevision    int64     `json:"hash_revision"`
+		}
+	}
+)
+
+// alarmNames are etcd's AlarmType values.
+var alarmNames = map[int]string{1: "NOSPACE", 2: "CORRUPT"}
+
+func (l *execLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
+	r := &agent.QueryReply{}
+	for _, ask := range []struct {
+		wanted bool
+		do     func(context.Context, *agent.QueryReply) error
+	}{{q.Status, l.status}, {q.Members, l.members}, {q.Alarms, l.alarms}, {q.HashAt != nil, func(ctx context.Context, r *agent.QueryReply) error {
+		return l.hash(ctx, *q.HashAt, r)
+	}}} {
+		if !ask.wanted {
+			continue
+		}
+		if err := ask.do(ctx, r); err != nil {
+			return nil, fmt.Errorf("ask member %s: %w", l.member.Name, err)
+		}
+	}
+	return r, nil
+}
+
+func (l *execLink) status(ctx context.Context, r *agent.QueryReply) error {
+	var out ctlStatus
+	if err := l.etcdctlJSON(ctx, &out, "endpoint", "status"); err != nil {
+		return err
+	}
+	if len(out) != 1 {
+		return fmt.Errorf("etcdctl endpoint status gave %d answers, want 1", len(out))
+	}
+	s := out[0].Status
+	r.Status = &etcd.Status{
+		ClusterID: etcd.ID(s.Header.ClusterID), MemberID: etcd.ID(s.Header.MemberID), Version: s.Version, StorageVersion: s.StorageVersion,
+		DBSize: s.DBSize, DBSizeInUse: s.DBSizeInUse, DBSizeQuota: s.DBSizeQuota, Leader: etcd.ID(s.Leader), IsLearner: s.IsLearner,
+		Revision: s.Header.Revision, RaftTerm: s.RaftTerm, RaftIndex: s.RaftIndex, RaftAppliedIndex: s.RaftAppliedIndex, Errors: s.Errors,
+	}
+	if s.IsLearner {
+		return nil // a learner serves no linearizable reads
+	}
+	var h ctlHealth
+	err := l.etcdctlJSON(ctx, &h, "endpoint", "health")
+	switch {
+	case len(h) == 1 && h[0].Health:
+		r.Status.Latency, _ = time.ParseDuration(h[0].Took)
+	case len(h) == 1:
+		r.Status.Errors = append(r.Status.Errors, "linearizable read: "+h[0].Error)
+	case err != nil:
+		r.Status.Errors = append(r.Status.Errors, "linearizable read: "+err.Error())
+	}
+	return nil
+}
+
+func (l *execLink) members(ctx context.Context, r *agent.QueryReply) error {
+	var out ctlMembers
+	if err := l.etcdctlJSON(ctx, &out, "member", "list"); err != nil {
+		return err
+	}
+	for _, m := range out.Members {
+		r.Members = append(r.Members, etcd.Member{ID: etcd.ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner})
+	}
+	return nil
+}
+
+func (l *execLink) alarms(ctx context.Context, r *agent.QueryReply) error {
+	var out ctlAlarms
+	if err := l.etcdctlJSON(ctx, &out, "alarm", "list"); err != nil {
+		return err
+	}
+	for _, a := range out.Alarms {
+		r.Alarms = append(r.Alarms, etcd.Alarm{MemberID: etcd.ID(a.MemberID), Type: alarmNames[a.Alarm]})
+	}
+	return nil
+}
+
+func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) error {
+	var out ctlHash
+	err := l.etcdctlJSON(ctx, &out, "endpoint", "hashkv", "--rev", strconv.FormatInt(rev, 10))
+	var exit *podexec.ExitError
+	if errors.As(err, &exit) && (strings.Contains(err.Error(), "required revision") || strings.Contains(err.Error(), "future revision")) {
+		r.NotNow = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(out) != 1 {
+		return fmt.Errorf("etcdctl endpoint hashkv gave %d answers, want 1", len(out))
+	}
+	h := out[0].HashKV
+	r.Hash = &etcd.HashKV{Hash: h.Hash, Revision: h.HashRevision, CompactRevision: h.CompactRevision}
+	if r.Hash.Revision == 0 { // before etcd 3.6 the answer does not say it
+		if r.Hash.Revision = rev; rev == 0 {
+			r.Hash.Revision = h.Header.Revision
+		}
+	}
+	return nil
+}
+
+// etcdctlJSON runs etcdctl in the member's container. What it printed is
+// decoded also when it failed: health says so and exits 1.
+func (l *execLink) etcdctlJSON(ctx context.Context, into any, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout+20*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
+	jerr := json.Unmarshal(out.Bytes(), into)
+	if err != nil {
+		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), err)
+	}
+	if jerr != nil {
+		return fmt.Errorf("read output of etcdctl %s: %w", strings.Join(args[:2], " "), jerr)
+	}
+	return nil
+}
+
+// etcdctlArgs is etcdctl with the flags that reach this member. A flag whose
+// variable is in the container's environment is left out: etcdctl refuses both.
+func (l *execLink) etcdctlArgs() []string {
+	preset := map[string]bool{}
+	if l.member.Object != nil {
+		for _, c := range l.member.Object.Spec.Containers {
+			if c.Name != l.member.Container {
+				continue
+			}
+			for _, e := range c.Env {
+				preset[e.Name] = true
+			}
+		}
+	}
+	args := []string{"etcdctl"}
+	for _, f := range []struct{ flag, env, value string }{
+		{"endpoints", "ETCDCTL_ENDPOINTS", l.member.Endpoint},
+		{"cacert", "ETCDCTL_CACERT", l.member.ClientTLS.CA},
+		{"cert", "ETCDCTL_CERT", l.member.ClientTLS.Cert},
+		{"key", "ETCDCTL_KEY", l.member.ClientTLS.Key},
+		{"command-timeout", "ETCDCTL_COMMAND_TIMEOUT", commandTimeout.String()},
+	} {
+		if f.value != "" && !preset[f.env] {
+			args = append(args, "--"+f.flag+"="+f.value)
+		}
+	}
+	return args
+}

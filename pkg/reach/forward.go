@@ -1,0 +1,222 @@
+package reach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+)
+
+// forwardable says whether a port-forward can serve this member: it listens on
+// its loopback, and what a client needs is in Secrets or not needed at all.
+func forwardable(m controlplane.Member) bool {
+	if m.LoopbackPort == 0 {
+		return false
+	}
+	if m.ClientTLS.Empty() {
+		return true
+	}
+	refs := m.TLSSecretRefs()
+	for _, p := range []string{m.ClientTLS.CA, m.ClientTLS.Cert, m.ClientTLS.Key} {
+		if _, ok := refs[p]; p != "" && !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// openForward connects gRPC to the loopback of the member's own pod, with the
+// certificates that the API server keeps for it. Nothing is created, and no
+// port is opened on this machine.
+func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
+	if !forwardable(m) {
+		return nil, notPossible("a port-forward needs an etcd that listens on its loopback and certificates that are in Secrets")
+	}
+	if err := c.require(ctx, m.Namespace, rights(Forward)); err != nil {
+		return nil, err
+	}
+	tls, err := readTLS(ctx, c, m)
+	if err != nil {
+		return nil, err
+	}
+	d := &forwarder{clients: c, member: m}
+	name := o.ServerName
+	if name == "" {
+		name = m.ServerName
+	}
+	scheme := "https"
+	if tls == nil {
+		scheme = "http"
+	}
+	conn, err := etcd.Dial(ctx, etcd.Config{
+		Endpoint: fmt.Sprintf("%s://localhost:%d", scheme, m.LoopbackPort), TLS: tls, ServerName: name,
+		Username: o.Username, Password: o.Password, Dial: d.dial,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &connLink{way: Forward, conn: conn}, nil
+}
+
+func readTLS(ctx context.Context, c *Clients, m controlplane.Member) (*etcd.TLS, error) {
+	if m.ClientTLS.Empty() {
+		return nil, nil
+	}
+	refs := m.TLSSecretRefs()
+	t := &etcd.TLS{}
+	for _, f := range []struct {
+		path string
+		into *[]byte
+	}{{m.ClientTLS.CA, &t.CA}, {m.ClientTLS.Cert, &t.Cert}, {m.ClientTLS.Key, &t.Key}} {
+		if f.path == "" {
+			continue
+		}
+		b, err := readRef(ctx, c, refs[f.path])
+		if err != nil {
+			return nil, err
+		}
+		*f.into = b
+	}
+	return t, nil
+}
+
+func readRef(ctx context.Context, c *Clients, r controlplane.FileRef) ([]byte, error) {
+	var b []byte
+	var ok bool
+	if r.Kind == "ConfigMap" {
+		cm, err := c.Core.ConfigMaps(r.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("read ConfigMap %s: %w", r.Name, err)
+		}
+		var s string
+		if s, ok = cm.Data[r.Key]; ok {
+			b = []byte(s)
+		} else {
+			b, ok = cm.BinaryData[r.Key]
+		}
+	} else {
+		s, err := c.Core.Secrets(r.Namespace).Get(ctx, r.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("read Secret %s: %w", r.Name, err)
+		}
+		b, ok = s.Data[r.Key]
+	}
+	if !ok {
+		return nil, notPossible("%s %s has no key %q", r.Kind, r.Name, r.Key)
+	}
+	return b, nil
+}
+
+// forwarder dials streams into one pod. Each dial is a new connection to the
+// API server, so that one that broke takes no other with it.
+type forwarder struct {
+	clients *Clients
+	member  controlplane.Member
+	serial  atomic.Int64
+}
+
+func (f *forwarder) dial(ctx context.Context, _ string) (net.Conn, error) {
+	url := f.clients.Core.RESTClient().Post().Resource("pods").Namespace(f.member.Namespace).Name(f.member.Pod).SubResource("portforward").URL()
+	transport, upgrader, err := spdy.RoundTripperFor(f.clients.Config)
+	if err != nil {
+		return nil, fmt.Errorf("make port-forward: %w", err)
+	}
+	overSPDY := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	overWS, err := portforward.NewSPDYOverWebsocketDialerForStreaming(url, f.clients.Config)
+	if err != nil {
+		return nil, fmt.Errorf("make port-forward: %w", err)
+	}
+	dialer := portforward.NewFallbackDialerForStreaming(overWS, overSPDY, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	conn, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+	if err != nil {
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+	}
+	c, err := f.streams(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		_ = c.Close()
+		return nil, ctx.Err()
+	}
+	return c, nil
+}
+
+func (f *forwarder) streams(conn httpstream.Connection) (net.Conn, error) {
+	h := http.Header{}
+	h.Set(corev1.StreamType, corev1.StreamTypeError)
+	h.Set(corev1.PortHeader, strconv.Itoa(f.member.LoopbackPort))
+	h.Set(corev1.PortForwardRequestIDHeader, strconv.FormatInt(f.serial.Add(1), 10))
+	errs, err := conn.CreateStream(h)
+	if err != nil {
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+	}
+	_ = errs.Close() // nothing is written to it
+	h.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := conn.CreateStream(h)
+	if err != nil {
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+	}
+	s := &streamConn{Stream: data, conn: conn, remote: addr(f.member.Pod)}
+	go func() { // the far side explains on this stream why it could not connect
+		msg, _ := io.ReadAll(io.LimitReader(errs, 4096))
+		if len(msg) > 0 {
+			s.why.Store(&msg)
+			_ = conn.Close()
+		}
+	}()
+	return s, nil
+}
+
+// streamConn makes a net.Conn of a forwarded stream. gRPC sets no deadlines on
+// it that matter: its own keep-alives and the connection's close end it.
+type streamConn struct {
+	httpstream.Stream
+	conn   httpstream.Connection
+	remote addr
+	why    atomic.Pointer[[]byte]
+}
+
+func (s *streamConn) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if err != nil {
+		if why := s.why.Load(); why != nil {
+			err = errors.New(string(*why))
+		}
+	}
+	return n, err
+}
+
+func (s *streamConn) Close() error {
+	_ = s.Stream.Reset()
+	s.conn.RemoveStreams(s.Stream)
+	return s.conn.Close()
+}
+
+func (s *streamConn) LocalAddr() net.Addr              { return addr("port-forward") }
+func (s *streamConn) RemoteAddr() net.Addr             { return s.remote }
+func (s *streamConn) SetDeadline(time.Time) error      { return nil }
+func (s *streamConn) SetReadDeadline(time.Time) error  { return nil }
+func (s *streamConn) SetWriteDeadline(time.Time) error { return nil }
+
+type addr string
+
+func (a addr) Network() string { return "port-forward" }
+func (a addr) String() string  { return string(a) }

@@ -1,0 +1,213 @@
+package reach
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+)
+
+// Labels and annotations of what a way creates. Cleanup finds it by the first.
+const (
+	labelOperation = "kubectl-etcd.io/operation"
+	labelMember    = "kubectl-etcd.io/member"
+
+	container  = "agent"
+	loaderDir  = "/kubectl-etcd/loader"
+	agentDir   = "/kubectl-etcd/bin"
+	agentPath  = agentDir + "/agent"
+	loaderPath = loaderDir + "/loader"
+)
+
+// objectName is unique for each run, so that two backups at once never share a pod.
+func objectName(m controlplane.Member) string {
+	base := strings.ReplaceAll(m.PodName, ".", "-")
+	if len(base) > 40 {
+		base = strings.Trim(base[:40], "-")
+	}
+	return "kubectl-etcd-" + base + "-" + rand.String(5)
+}
+
+func objectLabels(m controlplane.Member, o Options) map[string]string {
+	return map[string]string{
+		controlplane.ManagedByLabel: controlplane.ManagedByValue,
+		labelOperation:              o.Operation,
+		labelMember:                 strings.Trim(m.PodName[:min(len(m.PodName), 63)], "-."),
+	}
+}
+
+// loaderConfigMap carries the loader: a program small enough for a ConfigMap,
+// so that no image of ours has to be pulled.
+func loaderConfigMap(name string, m controlplane.Member, o Options, loader []byte) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: m.Namespace, Labels: objectLabels(m, o)},
+		BinaryData: map[string][]byte{"loader": loader},
+	}
+}
+
+// utilityPod is a pod on the member's node, with the member's own image and
+// the least of its rights: its user, its TLS files read-only, its data
+// (read-only) only when asked for. No service account token, no capabilities,
+// no environment.
+func utilityPod(name string, cm *corev1.ConfigMap, m controlplane.Member, o Options) *corev1.Pod {
+	mounts := memberMounts(m, o)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: m.Namespace, Labels: objectLabels(m, o),
+			Annotations: map[string]string{"kubernetes.io/description": "Utility pod of kubectl etcd; remove with: kubectl etcd cleanup"},
+			// The pod goes when its ConfigMap goes, so one deletion is enough.
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: cm.Name, UID: cm.UID}},
+		},
+		Spec: corev1.PodSpec{
+			NodeName: m.Node, HostNetwork: m.HostNetwork,
+			RestartPolicy:                 corev1.RestartPolicyNever,
+			ActiveDeadlineSeconds:         ptr(int64(o.Lifetime / time.Second)),
+			TerminationGracePeriodSeconds: ptr(int64(1)),
+			AutomountServiceAccountToken:  ptr(false),
+			EnableServiceLinks:            ptr(false),
+			SecurityContext:               podSecurity(m),
+			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			Containers: []corev1.Container{{
+				Name: container, Image: m.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+				Command:      []string{loaderPath, "hold"},
+				VolumeMounts: append(mounts.mounts, ownMounts()...),
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),
+					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+				Resources: corev1.ResourceRequirements{
+					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("192Mi")},
+				},
+			}},
+			Volumes: append(mounts.volumes, ownVolumes(cm.Name)...),
+		},
+	}
+	if pod.Spec.HostNetwork {
+		pod.Spec.DNSPolicy = corev1.DNSClusterFirstWithHostNet
+	}
+	if o.scratch > 0 {
+		withScratch(pod, o.scratch)
+	}
+	if m.RuntimeClass != "" {
+		pod.Spec.RuntimeClassName = ptr(m.RuntimeClass)
+	}
+	for _, s := range m.ImagePullSecrets {
+		pod.Spec.ImagePullSecrets = append(pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+	}
+	return pod
+}
+
+// podSecurity copies what decides whether the member's files can be read.
+func podSecurity(m controlplane.Member) *corev1.PodSecurityContext {
+	s := &corev1.PodSecurityContext{
+		RunAsUser: m.RunAsUser, RunAsGroup: m.RunAsGroup, RunAsNonRoot: m.RunAsNonRoot,
+		FSGroup: m.FSGroup, SupplementalGroups: m.SupplementalGroups, SELinuxOptions: m.SELinux,
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if m.FSGroupChangePolicy != "" {
+		s.FSGroupChangePolicy = ptr(corev1.PodFSGroupChangePolicy(m.FSGroupChangePolicy))
+	}
+	return s
+}
+
+type mountSet struct {
+	volumes []corev1.Volume
+	mounts  []corev1.VolumeMount
+}
+
+// memberMounts takes over the volumes that hold the client's TLS files, and the
+// data when asked for, each read-only at the path where the member has it.
+func memberMounts(m controlplane.Member, o Options) mountSet {
+	var set mountSet
+	seen := map[string]bool{}
+	add := func(v controlplane.VolumeRef) {
+		if !v.Shareable() || seen[v.MountPath] {
+			return
+		}
+		seen[v.MountPath] = true
+		mount := v.Mount
+		mount.ReadOnly, mount.MountPropagation = true, nil
+		set.mounts = append(set.mounts, mount)
+		if !seen["volume "+v.Name] {
+			seen["volume "+v.Name] = true
+			set.volumes = append(set.volumes, existing(v.Volume))
+		}
+	}
+	for _, v := range m.TLSVolumes {
+		if holdsAny(v.MountPath, m.ClientTLS) {
+			add(v)
+		}
+	}
+	if o.Data && m.DataVolume != nil {
+		add(*m.DataVolume)
+	}
+	return set
+}
+
+func holdsAny(dir string, t controlplane.TLSFiles) bool {
+	for _, p := range []string{t.CA, t.Cert, t.Key} {
+		if p != "" && (p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// existing keeps the kubelet from making an empty folder on the host where the
+// member's is gone: that must be an error, not an empty mount.
+func existing(v corev1.Volume) corev1.Volume {
+	v = *v.DeepCopy()
+	if h := v.HostPath; h != nil && h.Type != nil && *h.Type == corev1.HostPathDirectoryOrCreate {
+		h.Type = ptr(corev1.HostPathDirectory)
+	}
+	return v
+}
+
+func ownVolumes(configMap string) []corev1.Volume {
+	return []corev1.Volume{
+		{Name: "kubectl-etcd-loader", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: configMap}, DefaultMode: ptr(int32(0o555)),
+		}}},
+		{Name: "kubectl-etcd-bin", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			SizeLimit: ptr(resource.MustParse("64Mi")),
+		}}},
+	}
+}
+
+func ownMounts() []corev1.VolumeMount {
+	return []corev1.VolumeMount{
+		{Name: "kubectl-etcd-loader", MountPath: loaderDir, ReadOnly: true},
+		{Name: "kubectl-etcd-bin", MountPath: agentDir},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// podTrouble says why a pod will not start by itself, or "" while it may.
+func podTrouble(p *corev1.Pod) string {
+	if p.Status.Phase == corev1.PodFailed {
+		return strings.TrimSpace(fmt.Sprintf("%s: %s", p.Status.Reason, p.Status.Message))
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if t := s.State.Terminated; t != nil {
+			return fmt.Sprintf("its container ended with exit code %d: %s %s", t.ExitCode, t.Reason, t.Message)
+		}
+		w := s.State.Waiting
+		if w == nil {
+			continue
+		}
+		switch w.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError",
+			"CreateContainerError", "RunContainerError", "CrashLoopBackOff":
+			return w.Reason + ": " + w.Message
+		}
+	}
+	return ""
+}

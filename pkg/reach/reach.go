@@ -1,0 +1,204 @@
+// Package reach opens a way to one etcd member and asks things of it: by an
+// agent in an utility pod (agent), by port-forward into the member's pod
+// (forward), by the tools in the member's own container (exec), or over the
+// network with files the user has (direct). What runs over a way proves itself;
+// which way it was changes only speed, rights and what is left to clean up.
+package reach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	authv1client "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
+)
+
+// Way names how a member is reached.
+type Way string
+
+// The ways. Auto chooses: see Open.
+const (
+	Auto    Way = "auto"
+	Agent   Way = "agent"
+	Forward Way = "forward"
+	Exec    Way = "exec"
+	Direct  Way = "direct"
+)
+
+// Ways are what --via accepts.
+var Ways = []Way{Auto, Agent, Forward, Exec, Direct}
+
+// Clients are the connections to the cluster that ways are built from.
+type Clients struct {
+	Config *rest.Config
+	Core   corev1client.CoreV1Interface
+	Auth   authv1client.AuthorizationV1Interface
+	Exec   *podexec.Client
+}
+
+// NewClients makes the clients for a cluster, one API group at a time.
+func NewClients(cfg *rest.Config) (*Clients, error) {
+	core, err := corev1client.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make core client: %w", err)
+	}
+	auth, err := authv1client.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make authorization client: %w", err)
+	}
+	exec, err := podexec.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Clients{Config: cfg, Core: core, Auth: auth, Exec: exec}, nil
+}
+
+// Options bound and shape a way. The zero value is usable.
+type Options struct {
+	Username, Password string // etcd's own authentication
+	ServerName         string // verified instead of what the member's URLs say
+	// Operation labels the utility pod: backup, verify.
+	Operation string
+	// Lifetime ends an utility pod whose client was killed. Default 1 h.
+	Lifetime time.Duration
+	// StartTimeout bounds the wait for an utility pod. Default 90 s.
+	StartTimeout time.Duration
+	// Data mounts the member's data directory, read-only, into the utility pod.
+	Data bool
+	// Log is told what is being done, one line at a time. Nil is silent.
+	Log func(format string, args ...any)
+
+	scratch int64 // bytes of a scratch folder in the utility pod; 0: none
+}
+
+func (o Options) log(format string, args ...any) {
+	if o.Log != nil {
+		o.Log(format, args...)
+	}
+}
+
+// Link is an open way to one member. Close removes whatever the way made.
+type Link interface {
+	Way() Way
+	Query(ctx context.Context, q Question) (*agent.QueryReply, error)
+	// Snapshot writes a snapshot to w: a zstd stream if compress is set, the
+	// plain stream otherwise. It is complete and proven only when the error is nil.
+	Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error)
+	Close(ctx context.Context) error
+}
+
+// RawLink is a Link that can also read the database file of a member that does
+// not run. What it sends has no trailer: SnapshotReply.Plain says its length and hash.
+type RawLink interface {
+	Raw(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error)
+}
+
+// Question is what a Query asks for.
+type Question struct {
+	Status, Members, Alarms bool
+	HashAt                  *int64
+}
+
+func (q Question) request(e agent.Endpoint) agent.QueryRequest {
+	return agent.QueryRequest{Endpoint: e, Status: q.Status, Members: q.Members, Alarms: q.Alarms, HashAt: q.HashAt}
+}
+
+// OpenQuery opens the cheapest way that answers questions: etcdctl in the
+// member's own container, and where the image has none a port-forward.
+func OpenQuery(ctx context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
+	if m.Missing() {
+		return nil, fmt.Errorf("reach member %s: its pod does not exist", m.Name)
+	}
+	if o.Username == "" { // etcdctl would want the password in its arguments
+		x := &execLink{clients: c, member: m, opts: o}
+		err := x.probe(ctx)
+		if err == nil {
+			return x, nil
+		}
+		if !errors.Is(err, errNoTool) {
+			return nil, err
+		}
+		o.log("member %s: no etcdctl in its image", m.Name)
+	}
+	return openForward(ctx, c, m, o)
+}
+
+// Open opens a way that can take a snapshot. Auto prefers a port-forward where
+// the member's client certificate is in a Secret the user may read (no pod has
+// to be made), the agent where it is on the node, and the member's own shell
+// where neither is allowed. What was tried and why it was not taken goes to
+// Options.Log, and into the error when nothing is left.
+func Open(ctx context.Context, c *Clients, m controlplane.Member, way Way, o Options) (Link, error) {
+	if m.Missing() && !o.Data {
+		return nil, fmt.Errorf("reach member %s: its pod does not exist", m.Name)
+	}
+	switch way {
+	case Agent:
+		return openAgent(ctx, c, m, o)
+	case Forward:
+		return openForward(ctx, c, m, o)
+	case Exec:
+		return openExec(ctx, c, m, o)
+	case Direct:
+		return nil, errors.New("the direct way needs --endpoint")
+	}
+	try := []Way{Agent, Forward, Exec}
+	if forwardable(m) {
+		try = []Way{Forward, Agent, Exec}
+	}
+	var why []string
+	for _, w := range try {
+		l, err := Open(ctx, c, m, w, o)
+		if err == nil {
+			o.log("member %s: reached by %s", m.Name, w)
+			return l, nil
+		}
+		if ctx.Err() != nil || !fallsBack(err) {
+			return nil, err
+		}
+		o.log("member %s: not by %s: %v", m.Name, w, err)
+		why = append(why, fmt.Sprintf("%s: %v", w, err))
+	}
+	return nil, fmt.Errorf("reach member %s: %s", m.Name, strings.Join(why, "; "))
+}
+
+// Plan says which way Open would try first, and what it would create, without
+// creating anything. Rights and admission may still send Open another way.
+func Plan(m controlplane.Member, way Way, o Options) (Way, []string) {
+	if way == Auto {
+		way = Agent
+		if forwardable(m) && !o.Data {
+			way = Forward
+		}
+	}
+	if way != Agent {
+		return way, nil
+	}
+	name := objectName(m)
+	return way, []string{"ConfigMap " + m.Namespace + "/" + name, "Pod " + m.Namespace + "/" + name}
+}
+
+// NotPossible is an error of a way that this cluster or this user's rights do
+// not allow, as opposed to one that failed: another way may work.
+type NotPossible struct{ Err error }
+
+func (e *NotPossible) Error() string { return e.Err.Error() }
+func (e *NotPossible) Unwrap() error { return e.Err }
+
+func notPossible(format string, args ...any) error {
+	return &NotPossible{Err: fmt.Errorf(format, args...)}
+}
+
+func fallsBack(err error) bool {
+	var np *NotPossible
+	return errors.As(err, &np)
+}

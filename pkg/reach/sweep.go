@@ -1,0 +1,52 @@
+package reach
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+)
+
+// Leftover is an object that a way made and that is still there: of a backup
+// that runs, or of a client that was killed.
+type Leftover struct {
+	Kind      string    `json:"kind"`
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	Operation string    `json:"operation"`
+	Member    string    `json:"member"`
+	Created   time.Time `json:"created"`
+	// Running: a pod whose container runs, so perhaps a backup of somebody else.
+	Running bool `json:"running"`
+}
+
+// Leftovers lists them in a namespace; "" is all namespaces.
+func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, error) {
+	sel := metav1.ListOptions{LabelSelector: controlplane.ManagedByLabel + "=" + controlplane.ManagedByValue}
+	var out []Leftover
+	add := func(kind string, o metav1.ObjectMeta, running bool) {
+		out = append(out, Leftover{Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation],
+			Member: o.Labels[labelMember], Created: o.CreationTimestamp.UTC(), Running: running})
+	}
+	pods, err := c.Core.Pods(namespace).List(ctx, sel)
+	if err != nil {
+		return nil, fmt.Errorf("list utility pods: %w", err)
+	}
+	running := map[string]bool{}
+	for _, p := range pods.Items {
+		r := p.Status.Phase == "Running" && p.DeletionTimestamp == nil
+		running[p.Namespace+"/"+p.Name] = r
+		add("Pod", p.ObjectMeta, r)
+	}
+	cms, err := c.Core.ConfigMaps(namespace).List(ctx, sel)
+	if err != nil {
+		return nil, fmt.Errorf("list ConfigMaps: %w", err)
+	}
+	for _, cm := range cms.Items {
+		add("ConfigMap", cm.ObjectMeta, running[cm.Namespace+"/"+cm.Name])
+	}
+	return out, nil
+}

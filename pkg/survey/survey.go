@@ -1,0 +1,251 @@
+// Package survey asks all members of a control plane how they are, and whether
+// they hold the same data.
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// Consistency is what the members' hashes say.
+type Consistency string
+
+const (
+	Equal         Consistency = "equal"
+	Differs       Consistency = "differs"
+	NotComparable Consistency = "not comparable" // versions or compactions differ, or a member would not tell
+	NotAsked      Consistency = "not asked"
+)
+
+// Member is one member as far as it could be asked.
+type Member struct {
+	Name     string       `json:"name"`
+	ID       etcd.ID      `json:"id"` // 0: not known
+	Pod      string       `json:"pod,omitempty"`
+	Node     string       `json:"node,omitempty"`
+	Endpoint string       `json:"endpoint,omitempty"`
+	Status   *etcd.Status `json:"status,omitempty"`
+	Leader   bool         `json:"leader"`
+	Learner  bool         `json:"learner"`
+	Healthy  bool         `json:"healthy"` // answers, knows a leader and serves a linearizable read (a learner: answers)
+	Alarms   []string     `json:"alarms,omitempty"`
+	Hash     *etcd.HashKV `json:"hash,omitempty"`
+	// Differs: this member's data is not what the majority has.
+	Differs bool   `json:"differs"`
+	Quota   int64  `json:"quota,omitempty"` // bytes
+	Error   string `json:"error,omitempty"`
+}
+
+// Survey is the answer of all members.
+type Survey struct {
+	ClusterID   etcd.ID     `json:"clusterID"`
+	Members     []Member    `json:"members"`
+	Consistency Consistency `json:"consistency"`
+	// Note explains a Consistency that is not Equal.
+	Note string `json:"note,omitempty"`
+}
+
+// Healthy says that every member answers, none has an alarm and none differs.
+func (s *Survey) Healthy() bool {
+	for _, m := range s.Members {
+		if !m.Healthy || m.Differs || len(m.Alarms) > 0 {
+			return false
+		}
+	}
+	return s.Consistency != Differs && len(s.Members) > 0
+}
+
+// Find returns the member of that name or pod.
+func (s *Survey) Find(name string) *Member {
+	for i := range s.Members {
+		if s.Members[i].Name == name || s.Members[i].Pod == name && name != "" {
+			return &s.Members[i]
+		}
+	}
+	return nil
+}
+
+// Source is a member and how to open a way to it.
+type Source struct {
+	Member controlplane.Member
+	Open   func(context.Context) (reach.Link, error)
+}
+
+// Sources are the members of a control plane, each by the cheapest way to ask it.
+func Sources(c *reach.Clients, p controlplane.ControlPlane, o reach.Options) []Source {
+	var out []Source
+	for _, m := range p.Members {
+		out = append(out, Source{Member: m, Open: func(ctx context.Context) (reach.Link, error) { return reach.OpenQuery(ctx, c, m, o) }})
+	}
+	return out
+}
+
+// askTimeout bounds all that is asked of one member but its hash.
+const askTimeout = 45 * time.Second
+
+// Take asks every source. A member that does not answer is in the result with
+// its error; Take itself fails only when ctx is over. With hashes it also
+// compares the voters' data at one revision.
+func Take(ctx context.Context, sources []Source, hashes bool) (*Survey, error) {
+	t := &taker{links: make([]reach.Link, len(sources)), s: &Survey{Members: make([]Member, len(sources)), Consistency: NotAsked}}
+	defer t.close(ctx)
+	var wg sync.WaitGroup
+	lists := make([][]etcd.Member, len(sources))
+	alarms := make([][]etcd.Alarm, len(sources))
+	for i, src := range sources {
+		wg.Go(func() { lists[i], alarms[i] = t.ask(ctx, i, src) })
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t.fromLists(lists)
+	t.alarms(alarms)
+	if hashes {
+		t.compare(ctx)
+	}
+	slices.SortStableFunc(t.s.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return t.s, ctx.Err()
+}
+
+type taker struct {
+	links []reach.Link
+	s     *Survey
+}
+
+func (t *taker) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	for _, l := range t.links {
+		if l != nil {
+			_ = l.Close(ctx)
+		}
+	}
+}
+
+// ask fills in one member; the member list and the alarms are the cluster's.
+func (t *taker) ask(ctx context.Context, i int, src Source) ([]etcd.Member, []etcd.Alarm) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	m := &t.s.Members[i]
+	*m = Member{Name: src.Member.Name, Pod: src.Member.Pod, Node: src.Member.Node, Endpoint: src.Member.Endpoint, Quota: src.Member.QuotaBytes}
+	if src.Member.Missing() && src.Member.PodName != "" {
+		m.Error = "its pod does not exist"
+		return nil, nil
+	}
+	l, err := src.Open(ctx)
+	if err != nil {
+		m.Error = because(err, src.Member)
+		return nil, nil
+	}
+	t.links[i] = l
+	r, err := l.Query(ctx, reach.Question{Status: true})
+	if err != nil {
+		m.Error = because(err, src.Member)
+		return nil, nil
+	}
+	s := r.Status
+	m.Status, m.ID, m.Learner, m.Leader = s, s.MemberID, s.IsLearner, s.Leader == s.MemberID
+	m.Healthy = s.Leader != 0 && (s.IsLearner || s.Latency > 0)
+	if s.DBSizeQuota > 0 {
+		m.Quota = s.DBSizeQuota
+	}
+	if !m.Healthy {
+		m.Error = "no leader"
+		if len(s.Errors) > 0 {
+			m.Error = strings.Join(s.Errors, "; ")
+		}
+	}
+	r, err = l.Query(ctx, reach.Question{Members: true, Alarms: true})
+	if err != nil {
+		return nil, nil // without a leader there is no member list
+	}
+	return r.Members, r.Alarms
+}
+
+// because prefers what the pod says of itself to what the exec met.
+func because(err error, m controlplane.Member) string {
+	if m.Reason != "" {
+		return fmt.Sprintf("pod %s is %s", m.Pod, m.Reason)
+	}
+	if m.NodeReady != nil && !*m.NodeReady {
+		return fmt.Sprintf("node %s is not ready", m.Node)
+	}
+	var np *reach.NotPossible
+	if errors.As(err, &np) {
+		return np.Error()
+	}
+	return err.Error()
+}
+
+// fromLists adds the members that etcd knows and no pod was found for.
+func (t *taker) fromLists(lists [][]etcd.Member) {
+	known := map[etcd.ID]bool{}
+	for i := range t.s.Members {
+		m := &t.s.Members[i]
+		if m.Status != nil {
+			known[m.ID] = true
+			if t.s.ClusterID == 0 {
+				t.s.ClusterID = m.Status.ClusterID
+			}
+		}
+	}
+	i := slices.IndexFunc(lists, func(l []etcd.Member) bool { return len(l) > 0 })
+	if i < 0 {
+		return
+	}
+	for _, e := range lists[i] {
+		if known[e.ID] {
+			if m := t.byID(e.ID); e.Name != "" {
+				m.Name = e.Name
+			}
+			continue
+		}
+		if m := t.s.Find(e.Name); m != nil && e.Name != "" {
+			m.ID, m.Learner = e.ID, e.IsLearner
+			continue
+		}
+		name := e.Name
+		if name == "" {
+			name = "(not started)"
+		}
+		t.s.Members = append(t.s.Members, Member{Name: name, ID: e.ID, Learner: e.IsLearner, Endpoint: first(e.ClientURLs), Error: "etcd lists it, but no pod of it was found"})
+	}
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
+
+func (t *taker) byID(id etcd.ID) *Member {
+	for i := range t.s.Members {
+		if t.s.Members[i].ID == id {
+			return &t.s.Members[i]
+		}
+	}
+	return nil
+}
+
+func (t *taker) alarms(lists [][]etcd.Alarm) {
+	for _, l := range lists {
+		for _, a := range l {
+			m := t.byID(a.MemberID)
+			if m == nil || slices.Contains(m.Alarms, a.Type) {
+				continue
+			}
+			m.Alarms = append(m.Alarms, a.Type)
+		}
+	}
+}
