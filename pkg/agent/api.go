@@ -23,8 +23,17 @@ type Endpoint struct {
 	CA         string `json:"ca,omitempty"`
 	Cert       string `json:"cert,omitempty"`
 	Key        string `json:"key,omitempty"`
-	Username   string `json:"username,omitempty"`
-	Password   string `json:"password,omitempty"`
+	// Alternatives are tried in order when those files are not there, or etcd refuses them.
+	Alternatives []Files `json:"alternatives,omitempty"`
+	Username     string  `json:"username,omitempty"`
+	Password     string  `json:"password,omitempty"`
+}
+
+// Files are the paths of a client's TLS files.
+type Files struct {
+	CA   string `json:"ca,omitempty"`
+	Cert string `json:"cert,omitempty"`
+	Key  string `json:"key,omitempty"`
 }
 
 // QueryRequest asks for what reads nothing but etcd's answers.

@@ -5,18 +5,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
+// dial connects with the first files that are there and that etcd accepts.
+// Where none is, the error is of the first.
 func (e Endpoint) dial(ctx context.Context) (*etcd.Conn, error) {
-	t, err := etcd.ReadTLS(e.CA, e.Cert, e.Key)
+	var failed error
+	for i, f := range append([]Files{{e.CA, e.Cert, e.Key}}, e.Alternatives...) {
+		c, err := e.dialWith(ctx, f, i > 0 || len(e.Alternatives) > 0)
+		if err == nil {
+			return c, nil
+		}
+		if failed == nil {
+			failed = err
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !etcd.IsTLS(err) {
+			break
+		}
+	}
+	return nil, failed
+}
+
+func (e Endpoint) dialWith(ctx context.Context, f Files, try bool) (*etcd.Conn, error) {
+	t, err := etcd.ReadTLS(f.CA, f.Cert, f.Key)
 	if err != nil {
 		return nil, err
 	}
-	return etcd.Dial(ctx, etcd.Config{Endpoint: e.URL, TLS: t, ServerName: e.ServerName, Username: e.Username, Password: e.Password})
+	c, err := etcd.Dial(ctx, etcd.Config{Endpoint: e.URL, TLS: t, ServerName: e.ServerName, Username: e.Username, Password: e.Password})
+	if err != nil || !try {
+		return c, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if _, err := c.Status(ctx); err != nil && etcd.IsTLS(err) {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // queryTimeout bounds everything but a hash, which takes time in proportion to the data.

@@ -70,6 +70,7 @@ func (r *run) source(ctx context.Context) error {
 	for _, f := range findings(s) {
 		r.warn("%s", f)
 	}
+	r.warnOverrides()
 	m, why, err := choose(s, r.cfg.Member)
 	if err != nil {
 		return err
@@ -82,6 +83,20 @@ func (r *run) source(ctx context.Context) error {
 	}
 	r.Report.Step("source: member %s (%s), etcd %s, revision %d, %s", m.Name, why, m.Status.Version, m.Status.Revision, size(m.Status.DBSize))
 	return nil
+}
+
+// warnOverrides names what is not in this etcd: API servers can keep some
+// resources, mostly events, in another.
+func (r *run) warnOverrides() {
+	seen := map[string]bool{}
+	for _, a := range r.cfg.Plane.APIServers {
+		for _, o := range a.Overrides {
+			if len(a.For) == 0 && !seen[o.Resource] {
+				seen[o.Resource] = true
+				r.warn("API servers keep %q in another etcd (%s); back that one up too", o.Resource, join(o.Servers))
+			}
+		}
+	}
 }
 
 func (r *run) sources() []survey.Source {
@@ -157,7 +172,7 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 	}()
 	start := r.Now()
 	compress := out.compressed || link.Way() == reach.Agent && r.cfg.Compress != CompressNone
-	sink := out.sink(compress)
+	sink := out.sink(compress, pacer(ctx, r.cfg.LimitRate))
 	reply, err := r.transfer(ctx, link, compress, sink)
 	if cerr := sink.close(err); err == nil {
 		err = cerr

@@ -56,6 +56,8 @@ type Config struct {
 	// Raw copies the database file of a member that does not run.
 	Raw   bool
 	Force bool
+	// LimitRate bounds the transfer, in bytes on the wire per second; 0 does not.
+	LimitRate int64
 	// Reach carries etcd's user and password, timeouts and the log.
 	Reach reach.Options
 	// DryRun stops before anything is created.

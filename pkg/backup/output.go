@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"golang.org/x/time/rate"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
@@ -96,12 +99,13 @@ type sink struct {
 	stored hash.Hash // of a compressed file; a plain one's is known from the proof
 	pipe   *io.PipeWriter
 	done   chan error
-	size   int64 // plain bytes written, where this side decompresses; otherwise -1
+	pace   func(n int) error // waits as long as --limit-rate wants
+	size   int64             // plain bytes written, where this side decompresses; otherwise -1
 }
 
 // sink begins an attempt. compressed says what will come.
-func (o *output) sink(compressed bool) *sink {
-	s := &sink{out: o, size: -1}
+func (o *output) sink(compressed bool, pace func(n int) error) *sink {
+	s := &sink{out: o, size: -1, pace: pace}
 	switch {
 	case !compressed:
 		s.size = 0
@@ -131,6 +135,9 @@ func (s *sink) decompress() {
 
 func (s *sink) Write(p []byte) (int, error) {
 	s.moved.Add(int64(len(p)))
+	if err := s.pace(len(p)); err != nil {
+		return 0, err
+	}
 	if s.pipe != nil {
 		return s.pipe.Write(p)
 	}
@@ -163,4 +170,23 @@ func (s *sink) storedSHA256() string {
 		return ""
 	}
 	return hex.EncodeToString(s.stored.Sum(nil))
+}
+
+// burst is how much may come at once under a limit: more than any single write.
+const burst = 4 << 20
+
+// pacer makes writers wait. A slow sink is safe: the sender is told to wait too.
+func pacer(ctx context.Context, perSecond int64) func(int) error {
+	if perSecond <= 0 {
+		return func(int) error { return nil }
+	}
+	l := rate.NewLimiter(rate.Limit(perSecond), burst)
+	return func(n int) error {
+		for ; n > burst; n -= burst {
+			if err := l.WaitN(ctx, burst); err != nil {
+				return err
+			}
+		}
+		return l.WaitN(ctx, n)
+	}
 }

@@ -313,6 +313,13 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// IsTLS tells whether an error is about certificates: the server's was not
+// accepted here, or the client's there.
+func IsTLS(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codes.Unavailable && (strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: "))
+}
+
 // IsRetryableHash tells whether a HashKV answer says "not now": the revision
 // was compacted meanwhile, or this member has not got there yet.
 func IsRetryableHash(err error) bool {

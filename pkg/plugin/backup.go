@@ -12,6 +12,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kubectl-etcd/kubectl-etcd/manifests"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
@@ -37,6 +38,7 @@ type backupOptions struct {
 	tls          reach.DirectConfig
 	user         string
 	passwordFile string
+	limitRate    string
 }
 
 func (a *app) backupCommand() *cobra.Command {
@@ -101,6 +103,7 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.cfg.Reach.ServerName, "server-name", "", "Name to verify in etcd's certificate, instead of the one in its URL")
 	f.StringVar(&o.user, "etcd-user", "", "User of etcd's own authentication; it needs the root role")
 	f.StringVar(&o.passwordFile, "etcd-password-file", "", "File with that user's password")
+	f.StringVar(&o.limitRate, "limit-rate", "", "Bound the transfer, in bytes on the wire per second: 500Ki, 10Mi")
 	o.out.addFlag(cmd, "name")
 	for name, values := range map[string][]string{"via": {"auto", "agent", "forward", "exec", "direct"}, "compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -146,6 +149,13 @@ func (o *backupOptions) validate() error {
 		if c.bad {
 			return usagef(o.cmd, "%s", c.msg)
 		}
+	}
+	if o.limitRate != "" {
+		q, err := resource.ParseQuantity(o.limitRate)
+		if err != nil || q.Sign() <= 0 {
+			return usagef(o.cmd, "--limit-rate=%s is not a number of bytes like 500Ki or 10Mi", o.limitRate)
+		}
+		o.cfg.LimitRate = q.Value()
 	}
 	if o.cfg.To == store.Stdout && !o.cfg.DryRun && !o.printRBAC && isTerminal(o.app.Out) {
 		return usagef(o.cmd, "will not write a snapshot to a terminal; redirect standard output, or name a file with --to")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
@@ -13,6 +14,10 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
+
+// callTimeout bounds one call to the API server where --request-timeout does
+// not: a server whose etcd hangs accepts connections and answers nothing.
+const callTimeout = 30 * time.Second
 
 // connect makes the clients of the cluster that the flags name.
 func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
@@ -23,6 +28,9 @@ func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
 	// Client-side throttling would only slow down a survey; the server has its own.
 	cfg.QPS = -1
 	cfg.WarningHandler = nil
+	if cfg.Timeout == 0 {
+		cfg.Timeout = callTimeout
+	}
 	c, err := reach.NewClients(cfg)
 	if err != nil {
 		return nil, controlplane.Client{}, err

@@ -78,6 +78,9 @@ func shareable(m controlplane.Member, o Options) error {
 func agentEndpoint(m controlplane.Member, o Options) agent.Endpoint {
 	e := agent.Endpoint{URL: m.PodEndpoint, ServerName: m.ServerName, CA: m.ClientTLS.CA, Cert: m.ClientTLS.Cert, Key: m.ClientTLS.Key,
 		Username: o.Username, Password: o.Password}
+	for _, t := range m.ClientTLSAlternatives {
+		e.Alternatives = append(e.Alternatives, agent.Files(t))
+	}
 	if m.HostNetwork || e.URL == "" {
 		e.URL = m.Endpoint
 	}

@@ -172,21 +172,57 @@ func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) err
 	return nil
 }
 
-// etcdctlJSON runs etcdctl in the member's container. What it printed is
+// etcdctlJSON runs etcdctl in the member's container, with the next of its TLS
+// files when the first are not there or not accepted. What it printed is
 // decoded also when it failed: health says so and exits 1.
 func (l *execLink) etcdctlJSON(ctx context.Context, into any, args ...string) error {
+	for {
+		err := l.etcdctlOnce(ctx, into, args)
+		if err == nil || !tlsRefused(err) || l.tls+1 >= len(clientTLS(l.member)) {
+			return err
+		}
+		l.tls++
+		l.opts.log("member %s: its TLS files %s do not serve; trying %s", l.member.Name, clientTLS(l.member)[l.tls-1].Cert, clientTLS(l.member)[l.tls].Cert)
+	}
+}
+
+func tlsRefused(err error) bool {
+	s := err.Error()
+	return strings.Contains(s, "no such file or directory") || strings.Contains(s, "x509: ") || strings.Contains(s, "tls: ")
+}
+
+func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+20*time.Second)
 	defer cancel()
 	var out bytes.Buffer
 	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
 	jerr := json.Unmarshal(out.Bytes(), into)
 	if err != nil {
-		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), err)
+		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), plainExit(err))
 	}
 	if jerr != nil {
 		return fmt.Errorf("read output of etcdctl %s: %w", strings.Join(args[:2], " "), jerr)
 	}
 	return nil
+}
+
+// plainExit leaves out the JSON log lines that etcdctl prints before it says
+// in words what went wrong.
+func plainExit(err error) error {
+	var exit *podexec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	var words []string
+	for line := range strings.Lines(exit.Stderr) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "{") {
+			words = append(words, strings.TrimPrefix(line, "Error: "))
+		}
+	}
+	if len(words) == 0 {
+		return err
+	}
+	return &podexec.ExitError{Code: exit.Code, Stderr: strings.Join(words, "; ")}
 }
 
 // etcdctlArgs is etcdctl with the flags that reach this member. A flag whose
@@ -203,12 +239,13 @@ func (l *execLink) etcdctlArgs() []string {
 			}
 		}
 	}
+	files := clientTLS(l.member)[l.tls]
 	args := []string{"etcdctl"}
 	for _, f := range []struct{ flag, env, value string }{
 		{"endpoints", "ETCDCTL_ENDPOINTS", l.member.Endpoint},
-		{"cacert", "ETCDCTL_CACERT", l.member.ClientTLS.CA},
-		{"cert", "ETCDCTL_CERT", l.member.ClientTLS.Cert},
-		{"key", "ETCDCTL_KEY", l.member.ClientTLS.Key},
+		{"cacert", "ETCDCTL_CACERT", files.CA},
+		{"cert", "ETCDCTL_CERT", files.Cert},
+		{"key", "ETCDCTL_KEY", files.Key},
 		{"command-timeout", "ETCDCTL_COMMAND_TIMEOUT", commandTimeout.String()},
 	} {
 		if f.value != "" && !preset[f.env] {

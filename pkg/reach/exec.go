@@ -21,6 +21,7 @@ type execLink struct {
 	clients *Clients
 	member  controlplane.Member
 	opts    Options
+	tls     int // which of clientTLS is used; a link is asked one thing at a time
 }
 
 func (l *execLink) target() podexec.Target {

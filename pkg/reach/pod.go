@@ -111,6 +111,9 @@ func podSecurity(m controlplane.Member) *corev1.PodSecurityContext {
 		FSGroup: m.FSGroup, SupplementalGroups: m.SupplementalGroups, SELinuxOptions: m.SELinux,
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
+	if m.RunAsUser != nil && *m.RunAsUser != 0 {
+		s.RunAsNonRoot = ptr(true) // it is so already; said, it passes the strictest Pod Security
+	}
 	if m.FSGroupChangePolicy != "" {
 		s.FSGroupChangePolicy = ptr(corev1.PodFSGroupChangePolicy(m.FSGroupChangePolicy))
 	}
@@ -140,15 +143,22 @@ func memberMounts(m controlplane.Member, o Options) mountSet {
 			set.volumes = append(set.volumes, existing(v.Volume))
 		}
 	}
-	for _, v := range m.TLSVolumes {
-		if holdsAny(v.MountPath, m.ClientTLS) {
-			add(v)
+	for _, t := range clientTLS(m) {
+		for _, v := range m.TLSVolumes {
+			if holdsAny(v.MountPath, t) {
+				add(v)
+			}
 		}
 	}
 	if o.Data && m.DataVolume != nil {
 		add(*m.DataVolume)
 	}
 	return set
+}
+
+// clientTLS is what a client may use, best first.
+func clientTLS(m controlplane.Member) []controlplane.TLSFiles {
+	return append([]controlplane.TLSFiles{m.ClientTLS}, m.ClientTLSAlternatives...)
 }
 
 func holdsAny(dir string, t controlplane.TLSFiles) bool {
