@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
@@ -19,6 +20,9 @@ import (
 // resumed: each stream of etcd's is another file.
 const attempts = 3
 
+// retryPause is the wait before the second attempt; before the third it is twice as long.
+var retryPause = 2 * time.Second
+
 // run is one backup under way.
 type run struct {
 	Deps
@@ -27,7 +31,9 @@ type run struct {
 	member  controlplane.Member
 	survey  *survey.Survey
 	why     string
-	result  *Result
+	// expected is how large the database is now, in bytes; 0 when nobody said.
+	expected int64
+	result   *Result
 }
 
 // Run takes a backup. With ErrDiffers the Result is there too: the backup is
@@ -76,11 +82,8 @@ func (r *run) source(ctx context.Context) error {
 		return err
 	}
 	r.why = why
-	for _, c := range r.cfg.Plane.Members {
-		if c.Name == m.Name || c.Pod != "" && c.Pod == m.Pod {
-			r.member = c
-		}
-	}
+	r.member, r.expected = *m.Source, m.Status.DBSize
+	r.member.Name = m.Name // etcd's own name for it
 	r.Report.Step("source: member %s (%s), etcd %s, revision %d, %s", m.Name, why, m.Status.Version, m.Status.Revision, size(m.Status.DBSize))
 	return nil
 }
@@ -140,7 +143,7 @@ func (r *run) take(ctx context.Context, out *output) error {
 		if err == nil {
 			break
 		}
-		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled)
+		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled) || errors.Is(err, etcd.ErrCut)
 		if !again || n == attempts || ctx.Err() != nil || !out.rewind() {
 			return err
 		}
@@ -148,7 +151,7 @@ func (r *run) take(ctx context.Context, out *output) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Duration(n) * 2 * time.Second):
+		case <-time.After(time.Duration(n) * retryPause):
 		}
 	}
 	if err := r.prove(ctx, out); err != nil {
@@ -191,11 +194,9 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 }
 
 func (r *run) open(ctx context.Context) (reach.Link, error) {
-	if len(r.cfg.Direct) > 0 {
-		for i, m := range r.cfg.Plane.Members {
-			if m.Name == r.member.Name {
-				return reach.OpenDirect(ctx, r.cfg.Direct[i])
-			}
+	for _, d := range r.cfg.Direct {
+		if d.Endpoint == r.member.Endpoint {
+			return reach.OpenDirect(ctx, d)
 		}
 	}
 	o := r.cfg.Reach
@@ -234,22 +235,11 @@ func (r *run) destination() (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openOutput(path, r.cfg, r.expected())
-}
-
-// expected is how large the database is now; 0 when nobody said.
-func (r *run) expected() int64 {
-	if r.survey == nil {
-		return 0
-	}
-	if m := r.survey.Find(r.member.Name); m != nil && m.Status != nil {
-		return m.Status.DBSize
-	}
-	return 0
+	return openOutput(path, r.cfg, r.expected)
 }
 
 func (r *run) dryRun(out *output) *Result {
-	p := &Plan{Target: r.cfg.Plane.ID(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected()}
+	p := &Plan{Target: r.cfg.Plane.ID(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected}
 	if len(r.cfg.Direct) == 0 {
 		o := r.cfg.Reach
 		o.Data = r.cfg.Raw

@@ -23,7 +23,7 @@ func choose(s *survey.Survey, want string) (m *survey.Member, why string, err er
 	}
 	for i := range s.Members {
 		c := &s.Members[i]
-		if !c.Healthy || c.Learner || c.Differs {
+		if !c.Healthy || c.Learner || c.Differs || c.Source == nil {
 			continue
 		}
 		if m == nil || better(c, m) {
@@ -58,7 +58,7 @@ func chosen(s *survey.Survey, want string) (*survey.Member, string, error) {
 		return nil, "", &ErrNoMember{Name: want, Have: have}
 	}
 	switch {
-	case m.Status == nil:
+	case m.Status == nil || m.Source == nil:
 		return nil, "", &ErrNoSource{Survey: s, Reason: fmt.Sprintf("member %s does not answer: %s", m.Name, m.Error)}
 	case m.Differs:
 		return nil, "", &ErrNoSource{Survey: s, Reason: s.Note}

@@ -2,15 +2,16 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
-
-	"encoding/json"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -73,7 +74,8 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	}
 	if !r.cfg.Raw {
 		side.Proof = snapshot.ProofFull
-		if side.Revision < side.RevisionBefore || side.Revision > side.RevisionAfter {
+		// An etcd in which nothing was ever written is at revision 1, with no entry that says so.
+		if max(side.Revision, 1) < side.RevisionBefore || side.Revision > side.RevisionAfter {
 			return fmt.Errorf("prove snapshot: its revision %d is not between the member's before (%d) and after (%d) the snapshot", side.Revision, side.RevisionBefore, side.RevisionAfter)
 		}
 	}
@@ -81,17 +83,27 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	return nil
 }
 
-// commit gives the file its name and puts the sidecar beside it.
+// commit puts the sidecar in place and then gives the file its name: a disk
+// that is too full for the one must not leave the other without it. Where the
+// name cannot be given, the sidecar is what it was before.
 func (r *run) commit(ctx context.Context, out *output) error {
 	r.identify(ctx)
 	if out.file == nil {
 		return nil
 	}
-	if err := out.file.Commit(); err != nil {
+	sidecar := snapshot.SidecarPath(out.name())
+	old, oldErr := os.ReadFile(sidecar)
+	if err := snapshot.WriteSidecar(out.name(), *r.result.Snapshot); err != nil {
 		return err
 	}
-	r.result.File, r.result.Sidecar = out.name(), snapshot.SidecarPath(out.name())
-	return snapshot.WriteSidecar(out.name(), *r.result.Snapshot)
+	if err := out.file.Commit(); err != nil {
+		if oldErr == nil {
+			return errors.Join(err, os.WriteFile(sidecar, old, 0o600))
+		}
+		return errors.Join(err, os.Remove(sidecar))
+	}
+	r.result.File, r.result.Sidecar = out.name(), sidecar
+	return nil
 }
 
 // identify adds what the cluster says of itself, where this is its own etcd and

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
@@ -45,10 +46,13 @@ func (t *taker) compare(ctx context.Context) {
 	t.s.Consistency = NotComparable
 }
 
+// voters are those that can be asked, each once: two endpoints may be one member's.
 func (t *taker) voters() []int {
 	var out []int
+	seen := map[etcd.ID]bool{}
 	for i := range t.links { // members beyond these have no way to be asked
-		if m := t.s.Members[i]; m.Healthy && !m.Learner {
+		if m := t.s.Members[i]; m.Healthy && !m.Learner && !seen[m.ID] {
+			seen[m.ID] = true
 			out = append(out, i)
 		}
 	}

@@ -43,6 +43,8 @@ type Member struct {
 	Differs bool   `json:"differs"`
 	Quota   int64  `json:"quota,omitempty"` // bytes
 	Error   string `json:"error,omitempty"`
+	// Source is where it was found; nil for a member that only etcd's own list names.
+	Source *controlplane.Member `json:"-"`
 }
 
 // Survey is the answer of all members.
@@ -64,11 +66,12 @@ func (s *Survey) Healthy() bool {
 	return s.Consistency != Differs && len(s.Members) > 0
 }
 
-// Find returns the member of that name or pod.
+// Find returns the member of that name: etcd's, its pod's, or the one it was found by.
 func (s *Survey) Find(name string) *Member {
 	for i := range s.Members {
-		if s.Members[i].Name == name || s.Members[i].Pod == name && name != "" {
-			return &s.Members[i]
+		m := &s.Members[i]
+		if m.Name == name || m.Source != nil && (m.Source.Name == name || m.Pod != "" && m.Pod == name) {
+			return m
 		}
 	}
 	return nil
@@ -108,9 +111,9 @@ func Take(ctx context.Context, sources []Source, hashes bool) (*Survey, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t.fromLists(lists)
+	t.fromLists(lists, len(sources) > 0 && sources[0].Member.PodName == "")
 	t.alarms(alarms)
-	if hashes {
+	if t.oneCluster() && hashes {
 		t.compare(ctx)
 	}
 	slices.SortStableFunc(t.s.Members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
@@ -137,7 +140,7 @@ func (t *taker) ask(ctx context.Context, i int, src Source) ([]etcd.Member, []et
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	m := &t.s.Members[i]
-	*m = Member{Name: src.Member.Name, Pod: src.Member.Pod, Node: src.Member.Node, Endpoint: src.Member.Endpoint, Quota: src.Member.QuotaBytes}
+	*m = Member{Name: src.Member.Name, Pod: src.Member.Pod, Node: src.Member.Node, Endpoint: src.Member.Endpoint, Quota: src.Member.QuotaBytes, Source: &src.Member}
 	if src.Member.Missing() && src.Member.PodName != "" {
 		m.Error = "its pod does not exist"
 		return nil, nil
@@ -187,8 +190,42 @@ func because(err error, m controlplane.Member) string {
 	return err.Error()
 }
 
-// fromLists adds the members that etcd knows and no pod was found for.
-func (t *taker) fromLists(lists [][]etcd.Member) {
+// oneCluster finds members that answer for different clusters: a restore that
+// reached only some of them, or endpoints that do not belong together. Those of
+// the larger cluster are taken for the right ones.
+func (t *taker) oneCluster() bool {
+	names := map[etcd.ID][]string{}
+	answers := 0
+	for _, m := range t.s.Members {
+		if m.Status != nil {
+			names[m.Status.ClusterID] = append(names[m.Status.ClusterID], m.Name)
+			answers++
+		}
+	}
+	if len(names) < 2 {
+		return true
+	}
+	var parts []string
+	right := etcd.ID(0)
+	for id, ms := range names {
+		parts = append(parts, fmt.Sprintf("%s in cluster %s", strings.Join(ms, ", "), id))
+		if 2*len(ms) > answers {
+			right = id
+		}
+	}
+	slices.Sort(parts)
+	t.s.ClusterID, t.s.Consistency, t.s.Note = right, Differs, "the members are not of one cluster: "+strings.Join(parts, "; ")
+	for i := range t.s.Members {
+		if m := &t.s.Members[i]; m.Status != nil {
+			m.Differs = m.Status.ClusterID != right
+		}
+	}
+	return false
+}
+
+// fromLists adds the members that etcd knows and that were not asked: no pod
+// was found, or for the direct way no endpoint was given.
+func (t *taker) fromLists(lists [][]etcd.Member, direct bool) {
 	known := map[etcd.ID]bool{}
 	for i := range t.s.Members {
 		m := &t.s.Members[i]
@@ -210,16 +247,34 @@ func (t *taker) fromLists(lists [][]etcd.Member) {
 			}
 			continue
 		}
-		if m := t.s.Find(e.Name); m != nil && e.Name != "" {
+		if m := t.silent(e); m != nil {
 			m.ID, m.Learner = e.ID, e.IsLearner
+			if e.Name != "" {
+				m.Name = e.Name
+			}
 			continue
 		}
 		name := e.Name
 		if name == "" {
 			name = "(not started)"
 		}
-		t.s.Members = append(t.s.Members, Member{Name: name, ID: e.ID, Learner: e.IsLearner, Endpoint: first(e.ClientURLs), Error: "etcd lists it, but no pod of it was found"})
+		why := "etcd lists it, but no pod of it was found"
+		if direct {
+			why = "etcd lists it, but it was not asked: no endpoint of it was given, or it does not answer"
+		}
+		t.s.Members = append(t.s.Members, Member{Name: name, ID: e.ID, Learner: e.IsLearner, Endpoint: first(e.ClientURLs), Error: why})
 	}
+}
+
+// silent finds a member that did not answer by the name or the URL that etcd's list has of it.
+func (t *taker) silent(e etcd.Member) *Member {
+	for i := range t.s.Members {
+		m := &t.s.Members[i]
+		if m.Status == nil && (e.Name != "" && m.Name == e.Name || slices.Contains(e.ClientURLs, m.Endpoint)) {
+			return m
+		}
+	}
+	return nil
 }
 
 func first(s []string) string {
