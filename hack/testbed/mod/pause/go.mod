@@ -1,0 +1,3 @@
+module github.com/kubectl-etcd/kubectl-etcd/hack/testbed/mod/pause
+
+go 1.26
