@@ -1,6 +1,6 @@
 // Package manifests holds what is applied to a cluster or carried into its
 // pods: RBAC, the loader and the agents. It is at the top of the tree because
-// go:embed cannot look upward.
+// files are embedded from their package's own folder or below.
 package manifests
 
 import (
@@ -47,7 +47,7 @@ func Agent(arch string) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	dec, err := zstd.NewReader(nil)
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, "", err
 	}

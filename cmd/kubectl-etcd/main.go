@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -13,7 +14,18 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin"
 )
 
+// A client's memory must not grow with the data: what it holds is bounded by
+// buffers, so garbage is what the peak is made of.
+const (
+	gcPercent   = 50
+	memoryLimit = 64 << 20
+)
+
 func main() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once, in the middle of cleaning up.
 	context.AfterFunc(ctx, stop)

@@ -197,6 +197,9 @@ func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) err
 	var out bytes.Buffer
 	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
 	jerr := json.Unmarshal(out.Bytes(), into)
+	if err != nil && notFound(err) {
+		return errNoTool
+	}
 	if err != nil {
 		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), plainExit(err))
 	}

@@ -31,11 +31,6 @@ func (l *execLink) target() podexec.Target {
 func (l *execLink) Way() Way                    { return Exec }
 func (l *execLink) Close(context.Context) error { return nil }
 
-// probe finds out whether the container has etcdctl.
-func (l *execLink) probe(ctx context.Context) error {
-	return l.try(ctx, errNoTool, "etcdctl", "version")
-}
-
 // HasShell asks the container for a shell. An error means that it could not be
 // asked, not that there is none.
 func HasShell(ctx context.Context, c *Clients, m controlplane.Member) (bool, error) {

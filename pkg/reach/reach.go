@@ -118,18 +118,45 @@ func OpenQuery(ctx context.Context, c *Clients, m controlplane.Member, o Options
 	if m.Missing() {
 		return nil, fmt.Errorf("reach member %s: its pod does not exist", m.Name)
 	}
-	if o.Username == "" { // etcdctl would want the password in its arguments
-		x := &execLink{clients: c, member: m, opts: o}
-		err := x.probe(ctx)
-		if err == nil {
-			return x, nil
-		}
+	if o.Username != "" { // etcdctl would want the password in its arguments
+		return openForward(ctx, c, m, o)
+	}
+	return &queryLink{execLink: execLink{clients: c, member: m, opts: o}}, nil
+}
+
+// queryLink finds out at its first question whether there is an etcdctl: asking
+// for that alone would cost another process in the member's container.
+type queryLink struct {
+	execLink
+	forward Link // once there is no etcdctl
+}
+
+func (l *queryLink) Way() Way {
+	if l.forward != nil {
+		return Forward
+	}
+	return Exec
+}
+
+func (l *queryLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
+	if l.forward == nil {
+		r, err := l.execLink.Query(ctx, q)
 		if !errors.Is(err, errNoTool) {
+			return r, err
+		}
+		l.opts.log("member %s: no etcdctl in its image", l.member.Name)
+		if l.forward, err = openForward(ctx, l.clients, l.member, l.opts); err != nil {
 			return nil, err
 		}
-		o.log("member %s: no etcdctl in its image", m.Name)
 	}
-	return openForward(ctx, c, m, o)
+	return l.forward.Query(ctx, q)
+}
+
+func (l *queryLink) Close(ctx context.Context) error {
+	if l.forward == nil {
+		return nil
+	}
+	return l.forward.Close(ctx)
 }
 
 // Open opens a way that can take a snapshot. Auto prefers a port-forward where

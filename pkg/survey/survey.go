@@ -102,17 +102,14 @@ func Take(ctx context.Context, sources []Source, hashes bool) (*Survey, error) {
 	t := &taker{links: make([]reach.Link, len(sources)), s: &Survey{Members: make([]Member, len(sources)), Consistency: NotAsked}}
 	defer t.close(ctx)
 	var wg sync.WaitGroup
-	lists := make([][]etcd.Member, len(sources))
-	alarms := make([][]etcd.Alarm, len(sources))
 	for i, src := range sources {
-		wg.Go(func() { lists[i], alarms[i] = t.ask(ctx, i, src) })
+		wg.Go(func() { t.ask(ctx, i, src) })
 	}
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t.fromLists(lists, len(sources) > 0 && sources[0].Member.PodName == "")
-	t.alarms(alarms)
+	t.askCluster(ctx, len(sources) > 0 && sources[0].Member.PodName == "")
 	if t.oneCluster() && hashes {
 		t.compare(ctx)
 	}
@@ -135,26 +132,26 @@ func (t *taker) close(ctx context.Context) {
 	}
 }
 
-// ask fills in one member; the member list and the alarms are the cluster's.
-func (t *taker) ask(ctx context.Context, i int, src Source) ([]etcd.Member, []etcd.Alarm) {
+// ask fills in one member.
+func (t *taker) ask(ctx context.Context, i int, src Source) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	m := &t.s.Members[i]
 	*m = Member{Name: src.Member.Name, Pod: src.Member.Pod, Node: src.Member.Node, Endpoint: src.Member.Endpoint, Quota: src.Member.QuotaBytes, Source: &src.Member}
 	if src.Member.Missing() && src.Member.PodName != "" {
 		m.Error = "its pod does not exist"
-		return nil, nil
+		return
 	}
 	l, err := src.Open(ctx)
 	if err != nil {
 		m.Error = because(err, src.Member)
-		return nil, nil
+		return
 	}
 	t.links[i] = l
 	r, err := l.Query(ctx, reach.Question{Status: true})
 	if err != nil {
 		m.Error = because(err, src.Member)
-		return nil, nil
+		return
 	}
 	s := r.Status
 	m.Status, m.ID, m.Learner, m.Leader = s, s.MemberID, s.IsLearner, s.Leader == s.MemberID
@@ -168,11 +165,24 @@ func (t *taker) ask(ctx context.Context, i int, src Source) ([]etcd.Member, []et
 			m.Error = strings.Join(s.Errors, "; ")
 		}
 	}
-	r, err = l.Query(ctx, reach.Question{Members: true, Alarms: true})
-	if err != nil {
-		return nil, nil // without a leader there is no member list
+}
+
+// askCluster reads what is the cluster's and not a member's: the member list
+// and the alarms. Any member with a leader tells; without one there is neither.
+func (t *taker) askCluster(ctx context.Context, direct bool) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	for i, l := range t.links {
+		if l == nil || !t.s.Members[i].Healthy || t.s.Members[i].Learner {
+			continue
+		}
+		if r, err := l.Query(ctx, reach.Question{Members: true, Alarms: true}); err == nil {
+			t.fromList(r.Members, direct)
+			t.alarms(r.Alarms)
+			return
+		}
 	}
-	return r.Members, r.Alarms
+	t.fromList(nil, direct)
 }
 
 // because prefers what the pod says of itself to what the exec met.
@@ -223,9 +233,8 @@ func (t *taker) oneCluster() bool {
 	return false
 }
 
-// fromLists adds the members that etcd knows and that were not asked: no pod
-// was found, or for the direct way no endpoint was given.
-func (t *taker) fromLists(lists [][]etcd.Member, direct bool) {
+// fromList takes over etcd's names, and adds the members that no pod was found for.
+func (t *taker) fromList(list []etcd.Member, direct bool) {
 	known := map[etcd.ID]bool{}
 	for i := range t.s.Members {
 		m := &t.s.Members[i]
@@ -236,11 +245,7 @@ func (t *taker) fromLists(lists [][]etcd.Member, direct bool) {
 			}
 		}
 	}
-	i := slices.IndexFunc(lists, func(l []etcd.Member) bool { return len(l) > 0 })
-	if i < 0 {
-		return
-	}
-	for _, e := range lists[i] {
+	for _, e := range list {
 		if known[e.ID] {
 			if m := t.byID(e.ID); e.Name != "" {
 				m.Name = e.Name
@@ -293,13 +298,9 @@ func (t *taker) byID(id etcd.ID) *Member {
 	return nil
 }
 
-func (t *taker) alarms(lists [][]etcd.Alarm) {
-	for _, l := range lists {
-		for _, a := range l {
-			m := t.byID(a.MemberID)
-			if m == nil || slices.Contains(m.Alarms, a.Type) {
-				continue
-			}
+func (t *taker) alarms(list []etcd.Alarm) {
+	for _, a := range list {
+		if m := t.byID(a.MemberID); m != nil {
 			m.Alarms = append(m.Alarms, a.Type)
 		}
 	}

@@ -261,7 +261,7 @@ func TestAlarm(t *testing.T) {
 	b := etcdtest.Find(t, "3.6")
 	c := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{b}, Args: []string{"--quota-backend-bytes", "65536"}})
 	client := c.Members[0].Client(t)
-	for range 50 {
+	for range 5000 {
 		if _, err := client.Put(t.Context(), "key", strings.Repeat("x", 20000)); err != nil {
 			break
 		}
