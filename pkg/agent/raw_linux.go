@@ -24,6 +24,9 @@ func rawCopy(ctx context.Context, s *Session) error {
 		return err
 	}
 	path := filepath.Join(req.DataDir, "member", "snap", "db")
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("open database %s: not a regular file", path) // a pipe would block
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Handler takes what a Decoder finds. The slices are only valid during the call. An error ends the decoding.
@@ -101,10 +103,14 @@ func (d *Decoder) takePayload(p []byte) {
 
 // fail quotes what stands where a frame should begin: usually it is a sentence that tells what went wrong.
 func (d *Decoder) fail(p []byte) {
-	sample := strings.ToValidUTF8(string(p[:min(len(p), 160)]), "?")
 	where := "after a frame"
 	if !d.anything {
 		where = "at its start"
 	}
-	d.err = fmt.Errorf("%w: %s it has %q", ErrProtocol, where, sample)
+	text := string(p[:min(len(p), 160)])
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) || r == utf8.RuneError }) {
+		d.err = fmt.Errorf("%w: %s it has the bytes %x", ErrProtocol, where, p[:min(len(p), 8)])
+		return
+	}
+	d.err = fmt.Errorf("%w: %s it has %q", ErrProtocol, where, text)
 }

@@ -6,8 +6,10 @@ package streaming
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,6 +27,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 	utilexec "k8s.io/utils/exec"
 
@@ -37,6 +40,12 @@ var agentPath, loaderPath string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	// Most tests wait for most of their time, on timeouts that are real.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	klog.SetLogger(klog.Logger{}) // the servers complain about every cut
 	dir, err := os.MkdirTemp("", "streaming")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -98,7 +107,9 @@ func newBed(t testing.TB, opts bedOptions) *bed {
 	b := &bed{t: t, opts: opts}
 	node := httptest.NewServer(http.HandlerFunc(b.serveNode))
 	b.back = newLink(t, node.Listener.Addr().String())
-	server := httptest.NewTLSServer(http.HandlerFunc(b.serveAPI))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(b.serveAPI))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
 	b.front = newLink(t, server.Listener.Addr().String())
 	t.Cleanup(func() {
 		b.front.close()
@@ -315,4 +326,3 @@ func eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 		}
 	}
 }
-

@@ -20,7 +20,6 @@ type link struct {
 	closed   bool
 	allowed  int64 // bytes towards the client (or, with upstream, from it) before the next cut; negative: no end
 	upstream bool
-	cuts     int
 }
 
 func newLink(t testing.TB, to string) *link {
@@ -127,17 +126,10 @@ func (l *link) cutAfter(n int64, up bool) {
 func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cuts++
 	for c := range l.conns {
 		c.Close()
 	}
 	clear(l.conns)
-}
-
-func (l *link) cutsDone() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cuts
 }
 
 func (l *link) stall(on bool) {

@@ -16,6 +16,7 @@ import (
 // transports runs a test with the WebSocket path and with the SPDY one.
 func transports(t *testing.T, test func(t *testing.T, opts bedOptions)) {
 	t.Helper()
+	t.Parallel()
 	for name, opts := range map[string]bedOptions{"websocket": {}, "spdy": {noTranslator: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,5 +114,21 @@ func TestCutBehindTheServerLooksLikeSuccess(t *testing.T) {
 	})
 	if err != nil || stdout.Len() >= 5000000 {
 		t.Errorf("error %v after %d bytes", err, stdout.Len())
+	}
+}
+
+// TestBlockedSinkBreaksAPlainExec is why Call has flow control; see TestCallSurvivesASinkThatBlocks.
+func TestBlockedSinkBreaksAPlainExec(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, bedOptions{})
+	path, data := randomFile(t, 64<<20)
+	hold := make(chan struct{})
+	time.AfterFunc(75*time.Second, func() { close(hold) })
+	sink := &heldSink{started: make(chan struct{}), hold: hold}
+	err := b.client.Run(deadline(t, 150*time.Second), target, podexec.Cmd{Args: []string{"cat", path}, Stdout: sink})
+	if got := sink.got.Load(); err == nil && got == int64(len(data)) {
+		t.Error("it survived")
+	} else {
+		t.Logf("%d bytes of %d, error %v", got, len(data), err)
 	}
 }
