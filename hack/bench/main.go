@@ -16,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +40,7 @@ func run(ctx context.Context) error {
 		plugin     = flag.String("plugin", "bin/kubectl-etcd", "the plugin")
 		sizes      = flag.String("sizes", "256Mi,1Gi,2Gi", "database sizes, in this order")
 		full       = flag.String("full", "1Gi", "the size at which every way is measured; at the others only ours")
+		only       = flag.String("ways", "", "measure only the ways whose name matches this expression")
 		rounds     = flag.Int("rounds", 3, "rounds after one warm-up")
 	)
 	flag.Parse()
@@ -66,9 +69,20 @@ func run(ctx context.Context) error {
 		if s == *full {
 			ways = append(b.floor(), append(b.today(), append(ways, b.others()...)...)...)
 		}
+		if ways, err = pick(ways, *only); err != nil {
+			return err
+		}
 		if err := b.measure(ctx, s, ways); err != nil {
 			return err
 		}
 	}
 	return b.help(ctx)
+}
+
+func pick(ways []way, only string) ([]way, error) {
+	re, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("parse -ways: %w", err)
+	}
+	return slices.DeleteFunc(ways, func(w way) bool { return !re.MatchString(w.name) }), nil
 }

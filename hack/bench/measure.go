@@ -189,7 +189,7 @@ func (b *bench) print(size string, ways []way, samples [][]sample) {
 	for i, w := range ways {
 		m := median(samples[i], wall)
 		ratio := func(j int) string {
-			if !all || j == i {
+			if !all || j == i || j >= len(ways) {
 				return "–"
 			}
 			return fmt.Sprintf("%.2f", m.Seconds()/median(samples[j], wall).Seconds())

@@ -109,7 +109,7 @@ func TestSnapshotHandler(t *testing.T) {
 					t.Errorf("progress: %+v", progress)
 				}
 				if !r.Plain.Trailer || r.Compressed != compress || r.Before == nil || r.After == nil || r.Before.Revision != r.After.Revision ||
-					r.Usage.PeakRSS == 0 || minor != "3.5" && r.Version == "" {
+					r.Usage.PeakRSS == 0 {
 					t.Errorf("%+v", r)
 				}
 				proves(t, &p.data, r.Plain)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
@@ -67,7 +69,7 @@ func (r *run) source(ctx context.Context) error {
 	if r.cfg.Raw {
 		return r.rawSource()
 	}
-	r.Report.Step("asking the members of %s", r.cfg.Plane.ID())
+	r.Report.Step("asking the members of %s", r.target())
 	s, err := survey.Take(ctx, r.sources(), true)
 	if err != nil {
 		return fmt.Errorf("ask members: %w", err)
@@ -101,6 +103,9 @@ func (r *run) warnOverrides() {
 		}
 	}
 }
+
+// target is the control plane as a user knows it; endpoints have no namespace.
+func (r *run) target() string { return strings.TrimPrefix(r.cfg.Plane.ID(), "/") }
 
 func (r *run) sources() []survey.Source {
 	if len(r.cfg.Direct) == 0 {
@@ -143,7 +148,9 @@ func (r *run) take(ctx context.Context, out *output) error {
 		if err == nil {
 			break
 		}
-		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled) || errors.Is(err, etcd.ErrCut)
+		// What cut the first transfer may keep the next from beginning.
+		var unreached *url.Error
+		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled) || errors.Is(err, etcd.ErrCut) || n > 1 && errors.As(err, &unreached)
 		if !again || n == attempts || ctx.Err() != nil || !out.rewind() {
 			return err
 		}
@@ -170,7 +177,7 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if cerr := link.Close(dctx); cerr != nil {
-			r.warn("clean up: %v; remove what is left with: kubectl etcd cleanup", cerr)
+			r.warn("clean up: %v; remove what is left with: kubectl etcd cleanup -n %s --running", cerr, r.member.Namespace)
 		}
 	}()
 	start := r.Now()
@@ -239,7 +246,7 @@ func (r *run) destination() (*output, error) {
 }
 
 func (r *run) dryRun(out *output) *Result {
-	p := &Plan{Target: r.cfg.Plane.ID(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected}
+	p := &Plan{Target: r.target(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected}
 	if len(r.cfg.Direct) == 0 {
 		o := r.cfg.Reach
 		o.Data = r.cfg.Raw

@@ -60,6 +60,8 @@ func chosen(s *survey.Survey, want string) (*survey.Member, string, error) {
 	switch {
 	case m.Status == nil || m.Source == nil:
 		return nil, "", &ErrNoSource{Survey: s, Reason: fmt.Sprintf("member %s does not answer: %s", m.Name, m.Error)}
+	case m.Learner:
+		return nil, "", &ErrNoSource{Reason: fmt.Sprintf("member %s is a learner, which may lack data", m.Name)}
 	case m.Differs:
 		return nil, "", &ErrNoSource{Survey: s, Reason: s.Note}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -86,6 +87,10 @@ func (o *output) Write(p []byte) (int, error) {
 	n, err := w.Write(p)
 	o.written.Add(int64(n))
 	if err != nil {
+		var pe *fs.PathError // names the file, too, and by its other name
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
 		err = fmt.Errorf("write %s: %w", o.name(), err)
 	}
 	return n, err

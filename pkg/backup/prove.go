@@ -42,7 +42,7 @@ func (r *run) describe(way reach.Way, reply *agent.SnapshotReply, out *output, s
 	}
 	if b, a := reply.Before, reply.After; b != nil && a != nil {
 		side.RevisionBefore, side.RevisionAfter = b.Revision, a.Revision
-		side.Cluster = snapshot.Cluster{ClusterID: b.ClusterID.String(), MemberID: b.MemberID.String(), EtcdVersion: b.Version, StorageVersion: b.StorageVersion}
+		side.Cluster = snapshot.Cluster{ClusterID: b.ClusterID.String(), MemberID: b.MemberID.String(), EtcdVersion: b.Version}
 	}
 	r.result.Snapshot = side
 }
@@ -69,9 +69,8 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	side := r.result.Snapshot
 	side.Content = &report.Content
 	side.Cluster.KubeSystemUID = report.KubeSystemUID
-	if side.Cluster.StorageVersion == "" {
-		side.Cluster.StorageVersion = report.StorageVersion
-	}
+	// Not what the member says of itself: after a start or an upgrade that runs ahead of what its database holds.
+	side.Cluster.StorageVersion = report.StorageVersion
 	if !r.cfg.Raw {
 		side.Proof = snapshot.ProofFull
 		// An etcd in which nothing was ever written is at revision 1, with no entry that says so.

@@ -55,9 +55,9 @@ func (a address) wildcard() bool {
 func (m *Member) setEndpoints() {
 	listen := addresses(m.ListenClientURLs)
 	for _, a := range listen {
-		outside := a
+		inside, outside := a, a
 		if a.wildcard() {
-			outside.host = m.PodIP
+			inside.host, outside.host = loopbackOf(a.host), m.PodIP
 		}
 		if m.LoopbackPort == 0 && (a.loopback() || a.wildcard()) {
 			m.LoopbackPort, _ = strconv.Atoi(a.port)
@@ -65,14 +65,23 @@ func (m *Member) setEndpoints() {
 		if m.PodEndpoint == "" && !a.loopback() && outside.host != "" {
 			m.PodEndpoint = outside.String()
 		}
-		if m.Endpoint == "" && a.loopback() {
-			m.Endpoint = a.String()
+		if m.Endpoint == "" && inside.loopback() {
+			m.Endpoint = inside.String()
 		}
 	}
 	if m.Endpoint == "" {
 		m.Endpoint = m.PodEndpoint
 	}
 	m.ServerName = m.serverName()
+}
+
+// loopbackOf is the loopback address that a wildcard covers. Certificates name
+// it far more often than the address of a pod, which changes with each start.
+func loopbackOf(wildcard string) string {
+	if strings.Contains(wildcard, ":") {
+		return "::1"
+	}
+	return "127.0.0.1"
 }
 
 // serverName: a certificate of a pod in a pod network names the DNS name that

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -36,6 +37,8 @@ type Config struct {
 	Password   string
 	// Dial replaces the network: a port-forward, for instance. Nil dials the endpoint's address.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+
+	pingTimeout time.Duration // changed by tests only
 }
 
 // TLS holds PEM blocks.
@@ -68,11 +71,26 @@ type Conn struct {
 	kv       pb.KVClient
 	cluster  pb.ClusterClient
 	token    string
+	doubt    string // what may be wrong when the server hangs up; empty without TLS
 }
 
 // window is the gRPC flow-control window: the default of 64 KiB makes a
 // snapshot wait for acknowledgements even on loopback.
 const window = 4 << 20
+
+const (
+	// pingEvery and pingTimeout end calls to a server that hangs, or a link that
+	// swallows everything, where no deadline can: a snapshot takes as long as it
+	// takes. etcd allows a ping every 5 s.
+	pingEvery   = 10 * time.Second
+	pingTimeout = 20 * time.Second
+	// loginTimeout bounds the only call that Dial makes.
+	loginTimeout = 10 * time.Second
+)
+
+// ErrCut says that a snapshot began to arrive and the connection broke. A new
+// attempt may go through; it starts from zero.
+var ErrCut = errors.New("the connection broke")
 
 // Dial prepares the connection; the network is touched only when auth is on,
 // and by the first call otherwise.
@@ -85,12 +103,16 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	if secure {
 		tc, err := cfg.tlsConfig(addr)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("dial %s: %w", cfg.Endpoint, err)
 		}
 		creds = credentials.NewTLS(tc)
 	}
+	if cfg.pingTimeout == 0 {
+		cfg.pingTimeout = pingTimeout
+	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: cfg.pingTimeout}),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
 		grpc.WithReadBufferSize(256 << 10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1 << 30)),
@@ -104,12 +126,15 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", cfg.Endpoint, err)
 	}
-	c := &Conn{endpoint: cfg.Endpoint, grpc: g, maint: pb.NewMaintenanceClient(g), kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g)}
+	c := &Conn{endpoint: cfg.Endpoint, grpc: g, maint: pb.NewMaintenanceClient(g), kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g),
+		doubt: cfg.doubt(secure)}
 	if cfg.Username != "" {
+		ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+		defer cancel()
 		r, err := pb.NewAuthClient(g).Authenticate(ctx, &pb.AuthenticateRequest{Name: cfg.Username, Password: cfg.Password})
 		if err != nil {
 			_ = g.Close()
-			return nil, fmt.Errorf("authenticate %s at %s: %w", cfg.Username, cfg.Endpoint, plain(err))
+			return nil, fmt.Errorf("authenticate %s at %s: %w", cfg.Username, cfg.Endpoint, c.plain(err))
 		}
 		c.token = r.Token
 	}
@@ -119,8 +144,8 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 // parse splits an endpoint URL into gRPC's target, the address and whether TLS is on.
 func parse(endpoint string) (target, addr string, secure bool, err error) {
 	u, err := url.Parse(endpoint)
-	if err != nil {
-		return "", "", false, fmt.Errorf("parse endpoint: %w", err)
+	if err != nil { // most likely host:port alone, and then the parser's own words help nobody
+		u = &url.URL{}
 	}
 	switch u.Scheme {
 	case "http", "https":
@@ -137,7 +162,7 @@ func parse(endpoint string) (target, addr string, secure bool, err error) {
 func (cfg Config) tlsConfig(addr string) (*tls.Config, error) {
 	tc := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
 	if cfg.TLS == nil {
-		return nil, fmt.Errorf("dial %s: no TLS files given for an https endpoint", cfg.Endpoint)
+		return nil, errors.New("no TLS files given for an https endpoint")
 	}
 	if len(cfg.TLS.CA) > 0 {
 		tc.RootCAs = x509.NewCertPool()
@@ -176,7 +201,7 @@ func (c *Conn) auth(ctx context.Context) context.Context {
 func (c *Conn) Status(ctx context.Context) (*Status, error) {
 	r, err := c.maint.Status(c.auth(ctx), &pb.StatusRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("ask status of %s: %w", c.endpoint, plain(err))
+		return nil, fmt.Errorf("ask status of %s: %w", c.endpoint, c.plain(err))
 	}
 	s := &Status{
 		ClusterID: ID(r.Header.GetClusterId()), MemberID: ID(r.Header.GetMemberId()),
@@ -190,7 +215,7 @@ func (c *Conn) Status(ctx context.Context) (*Status, error) {
 	}
 	start := time.Now()
 	if err := c.read(ctx); err != nil {
-		s.Errors = append(s.Errors, "linearizable read: "+plain(err).Error())
+		s.Errors = append(s.Errors, "linearizable read: "+c.plain(err).Error())
 	} else {
 		s.Latency = time.Since(start)
 	}
@@ -213,7 +238,7 @@ func (c *Conn) read(ctx context.Context) error {
 func (c *Conn) HashKV(ctx context.Context, rev int64) (*HashKV, error) {
 	r, err := c.maint.HashKV(c.auth(ctx), &pb.HashKVRequest{Revision: rev})
 	if err != nil {
-		return nil, fmt.Errorf("ask hash of %s: %w", c.endpoint, plain(err))
+		return nil, fmt.Errorf("ask hash of %s: %w", c.endpoint, c.plain(err))
 	}
 	h := &HashKV{Hash: r.Hash, Revision: r.HashRevision, CompactRevision: r.CompactRevision}
 	if h.Revision == 0 { // before etcd 3.6 the answer does not say it
@@ -228,7 +253,7 @@ func (c *Conn) HashKV(ctx context.Context, rev int64) (*HashKV, error) {
 func (c *Conn) Members(ctx context.Context) ([]Member, error) {
 	r, err := c.cluster.MemberList(c.auth(ctx), &pb.MemberListRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("list members at %s: %w", c.endpoint, plain(err))
+		return nil, fmt.Errorf("list members at %s: %w", c.endpoint, c.plain(err))
 	}
 	var ms []Member
 	for _, m := range r.Members {
@@ -241,7 +266,7 @@ func (c *Conn) Members(ctx context.Context) ([]Member, error) {
 func (c *Conn) Alarms(ctx context.Context) ([]Alarm, error) {
 	r, err := c.maint.Alarm(c.auth(ctx), &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
 	if err != nil {
-		return nil, fmt.Errorf("list alarms at %s: %w", c.endpoint, plain(err))
+		return nil, fmt.Errorf("list alarms at %s: %w", c.endpoint, c.plain(err))
 	}
 	var as []Alarm
 	for _, a := range r.Alarms {
@@ -254,7 +279,7 @@ func (c *Conn) Alarms(ctx context.Context) ([]Alarm, error) {
 func (c *Conn) Count(ctx context.Context, rev int64) (keys, revision int64, err error) {
 	r, err := c.kv.Range(c.auth(ctx), &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, CountOnly: true, Serializable: true, Revision: rev})
 	if err != nil {
-		return 0, 0, fmt.Errorf("count keys at %s: %w", c.endpoint, plain(err))
+		return 0, 0, fmt.Errorf("count keys at %s: %w", c.endpoint, c.plain(err))
 	}
 	return r.Count, r.Header.GetRevision(), nil
 }
@@ -267,7 +292,7 @@ func (c *Conn) Snapshot(ctx context.Context, w io.Writer, progress func(done, re
 	defer cancel()
 	stream, err := c.maint.Snapshot(ctx, &pb.SnapshotRequest{})
 	if err != nil {
-		return "", fmt.Errorf("start snapshot of %s: %w", c.endpoint, plain(err))
+		return "", fmt.Errorf("start snapshot of %s: %w", c.endpoint, c.plain(err))
 	}
 	var done int64
 	for {
@@ -275,8 +300,11 @@ func (c *Conn) Snapshot(ctx context.Context, w io.Writer, progress func(done, re
 		if errors.Is(err, io.EOF) {
 			return version, nil
 		}
+		if status.Code(err) == codes.Unavailable && done > 0 {
+			err = fmt.Errorf("%w: %w", ErrCut, c.plain(err))
+		}
 		if err != nil {
-			return "", fmt.Errorf("receive snapshot of %s after %d bytes: %w", c.endpoint, done, plain(err))
+			return "", fmt.Errorf("receive snapshot of %s after %d bytes: %w", c.endpoint, done, c.plain(err))
 		}
 		if r.Version != "" {
 			version = r.Version
@@ -292,6 +320,9 @@ func (c *Conn) Snapshot(ctx context.Context, w io.Writer, progress func(done, re
 // plain strips gRPC's wrapping: operators read "context deadline exceeded",
 // not "rpc error: code = DeadlineExceeded desc = …".
 func plain(err error) error {
+	if errors.Is(err, ErrCut) {
+		return err
+	}
 	s, ok := status.FromError(err)
 	if !ok {
 		return err
@@ -302,7 +333,52 @@ func plain(err error) error {
 	case codes.Canceled:
 		return context.Canceled
 	}
-	return &Error{Code: s.Code(), Message: strings.TrimPrefix(s.Message(), "etcdserver: ")}
+	return &Error{Code: s.Code(), Message: message(s.Message())}
+}
+
+// message is the last of gRPC's nested sentences: connection error: desc = "transport: …".
+func message(m string) string {
+	for {
+		_, inner, found := strings.Cut(m, `desc = "`)
+		if !found {
+			break
+		}
+		m = strings.TrimSuffix(inner, `"`)
+		if i := strings.LastIndex(m, `", received prior goaway`); i >= 0 {
+			m = m[:i]
+		}
+	}
+	for _, p := range []string{"etcdserver: ", "transport: ", "Error while dialing: ", "authentication handshake failed: "} {
+		m = strings.TrimPrefix(m, p)
+	}
+	return m
+}
+
+func (cfg Config) doubt(secure bool) string {
+	switch {
+	case !secure:
+		return ""
+	case len(cfg.TLS.Cert) == 0:
+		return " (certificate required?)"
+	}
+	return " (client certificate of an unknown certificate authority?)"
+}
+
+// plain is plain for this connection: a server that does not accept the
+// client's certificate, or wants one, hangs up, often before its reason is read.
+func (c *Conn) plain(err error) error {
+	err = plain(err)
+	var e *Error
+	if !errors.As(err, &e) || e.Code != codes.Unavailable {
+		return err
+	}
+	switch {
+	case strings.Contains(e.Message, "server preface"):
+		e.Message += " (does this endpoint want https?)"
+	case strings.Contains(e.Message, "broken pipe"), strings.Contains(e.Message, "reset by peer"), strings.Contains(e.Message, "EOF"):
+		e.Message += c.doubt
+	}
+	return err
 }
 
 // Error is an answer of etcd, or of the way to it, that is not success.

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -213,15 +214,19 @@ func (o *backupOptions) direct() error {
 	p := controlplane.ControlPlane{Layout: controlplane.External}
 	for _, e := range o.endpoints {
 		u, err := url.Parse(e)
-		if err != nil || u.Host == "" {
+		unix := err == nil && (u.Scheme == "unix" || u.Scheme == "unixs") && u.Path != ""
+		if !unix && (err != nil || u.Host == "") {
 			return usagef(o.cmd, "endpoint %q is not a URL like https://10.0.0.1:2379", e)
 		}
 		d := o.tls
 		d.Endpoint, d.ServerName, d.Username, d.Password = e, o.cfg.Reach.ServerName, o.cfg.Reach.Username, o.cfg.Reach.Password
 		o.cfg.Direct = append(o.cfg.Direct, d)
-		p.Members = append(p.Members, controlplane.Member{Name: u.Host, Endpoint: e})
+		if slices.ContainsFunc(p.Members, func(m controlplane.Member) bool { return m.Endpoint == e }) {
+			return usagef(o.cmd, "--endpoint %s is given twice", e)
+		}
+		p.Members = append(p.Members, controlplane.Member{Name: cmp.Or(u.Host, e), Endpoint: e})
 		if p.Name == "" {
-			p.Name = u.Hostname()
+			p.Name = cmp.Or(u.Hostname(), "localhost")
 		}
 	}
 	o.cfg.Plane = p

@@ -32,7 +32,9 @@ func (a *app) cleanupCommand() *cobra.Command {
 		Short: "Find and remove what a killed client left in the cluster",
 		Long: `Find the utility pods and ConfigMaps that a killed client left behind, and remove them.
 
-A pod that still runs may belong to a backup under way; it is left alone unless --running is given. What a killed client left ends by itself after its deadline, too.`,
+A pod that still runs may belong to a backup under way; it is left alone unless --running is given. What a killed client left ends by itself after its deadline, too.
+
+` + exitCodes,
 		Example: `  # In kube-system
   kubectl etcd cleanup
 

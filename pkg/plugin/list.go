@@ -37,7 +37,9 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List the control planes whose etcd can be seen",
 		Long: `List the control planes whose etcd can be seen: in kube-system, in one namespace with -n, in all with -A.
 
-IMAGE SHELL says whether etcd's image has a shell. It is unknown until asked with --probe-shell, which runs "sh -c exit 0" in each etcd container.`,
+IMAGE SHELL says whether etcd's image has a shell. It is unknown until asked with --probe-shell, which runs "sh -c exit 0" in each etcd container.
+
+` + exitCodes,
 		Example: `  # The cluster's own
   kubectl etcd list
 

@@ -10,6 +10,7 @@ import (
 	"text/template"
 
 	"github.com/spf13/cobra"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/util/jsonpath"
 	"sigs.k8s.io/yaml"
 )
@@ -63,7 +64,7 @@ func (o *output) print(w io.Writer, v any) error {
 		}
 	case "jsonpath", "go-template":
 		var tree any
-		if err := json.Unmarshal(b, &tree); err != nil {
+		if err := utiljson.Unmarshal(b, &tree); err != nil { // keeps whole numbers whole
 			return fmt.Errorf("print result: %w", err)
 		}
 		if name == "go-template" {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,13 +41,20 @@ func Execute(ctx context.Context, streams genericiooptions.IOStreams, args []str
 	return a.report(cmd, err)
 }
 
+// Command is the command line as it is, for the reference pages that are made from it.
+func Command() *cobra.Command {
+	return (&app{config: genericclioptions.NewConfigFlags(true)}).root()
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-etcd",
 		Short: "Back up, prove, inspect and operate the etcd of Kubernetes control planes",
 		Long: `Back up, prove, inspect and operate the etcd of Kubernetes control planes, with nothing but a kubeconfig.
 
-No image is pulled and no shell is needed in etcd's image. Every byte is proven from end to end.`,
+No image is pulled and no shell is needed in etcd's image. Every byte is proven from end to end.
+
+` + exitCodes,
 		Example: `  # Back up the cluster's own etcd into the current folder
   kubectl etcd backup
 
@@ -60,6 +68,12 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
   kubectl etcd status`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl etcd"},
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains([]string{"auto", "always", "never"}, a.color) {
+				return usagef(cmd, "unknown colour --color=%s; there are: auto, always, never", a.color)
+			}
+			return nil
+		},
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -69,10 +83,12 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
 	f := root.PersistentFlags()
 	a.config.AddFlags(f)
 	f.StringVar(&a.color, "color", "auto", "Colour: auto, always or never")
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
 	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why")
 	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
@@ -132,7 +148,7 @@ func (a *app) explain(format string, args ...any) {
 }
 
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintf(a.ErrOut, a.paint("33", "warning:")+" "+format+"\n", args...)
+	fmt.Fprintln(a.ErrOut, a.paint("33", "warning:")+" "+strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
 }
 
 // paint colours s, if standard error is for people who want that.

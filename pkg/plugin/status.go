@@ -28,7 +28,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show how each member is: health, leader, revision, size, alarms",
 		Long: `Show how each member is. Members that are down are shown too, with the reason.
 
-Exit code 1 when a member is down, has an alarm, or (with --hashes) holds different data.`,
+It fails when a member is down, has an alarm, or (with --hashes) holds different data.
+
+` + exitCodes,
 		Example: `  # The cluster's own etcd
   kubectl etcd status
 

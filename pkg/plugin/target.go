@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
@@ -22,6 +24,9 @@ const callTimeout = 30 * time.Second
 // connect makes the clients of the cluster that the flags name.
 func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
 	cfg, err := a.config.ToRESTConfig()
+	if clientcmd.IsEmptyConfig(err) || err == nil && a.noCluster(cfg.Host) {
+		err = errNoKubeconfig
+	}
 	if err != nil {
 		return nil, controlplane.Client{}, fmt.Errorf("load kubeconfig: %w", err)
 	}
@@ -40,6 +45,13 @@ func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
 		return nil, controlplane.Client{}, fmt.Errorf("make apps client: %w", err)
 	}
 	return c, controlplane.Client{Core: c.Core, Apps: apps}, nil
+}
+
+// noCluster tells whether host is what client-go makes up where nothing names a
+// cluster. A refused connection to it would say nothing to anybody.
+func (a *app) noCluster(host string) bool {
+	raw, err := a.config.ToRawKubeConfigLoader().RawConfig()
+	return err == nil && len(raw.Clusters) == 0 && *a.config.APIServer == "" && os.Getenv("KUBERNETES_MASTER") == "" && strings.HasPrefix(host, "http://localhost")
 }
 
 // resolve finds the control plane that the user means: the cluster's own

@@ -18,7 +18,7 @@ func isTerminal(w any) bool {
 }
 
 // lineEvery is how often a transfer says something where no bar can be drawn.
-const lineEvery = 10 * time.Second
+var lineEvery = 10 * time.Second
 
 // reporter shows a backup to a person: steps as lines, a transfer as a bar on a
 // terminal and as a line every 10 s elsewhere.

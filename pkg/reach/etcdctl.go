@@ -195,7 +195,7 @@ func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) err
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+20*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
+	err := l.exec(ctx, podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
 	jerr := json.Unmarshal(out.Bytes(), into)
 	if err != nil && notFound(err) {
 		return errNoTool
@@ -209,23 +209,41 @@ func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) err
 	return nil
 }
 
-// plainExit leaves out the JSON log lines that etcdctl prints before it says
-// in words what went wrong.
+// plainExit says in words what went wrong: etcdctl's own words, often no more
+// than "context deadline exceeded", with the cause from the JSON log lines
+// that it prints before.
 func plainExit(err error) error {
 	var exit *podexec.ExitError
 	if !errors.As(err, &exit) {
 		return err
 	}
 	var words []string
+	cause := ""
 	for line := range strings.Lines(exit.Stderr) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "{") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "{") {
+			var log struct {
+				Error string `json:"error"`
+			}
+			if json.Unmarshal([]byte(line), &log) == nil && log.Error != "" {
+				cause = log.Error
+			}
+		} else if line != "" {
 			words = append(words, strings.TrimPrefix(line, "Error: "))
 		}
 	}
 	if len(words) == 0 {
 		return err
 	}
-	return &podexec.ExitError{Code: exit.Code, Stderr: strings.Join(words, "; ")}
+	said := strings.Join(words, "; ")
+	// gRPC nests its sentences; the last one is the cause.
+	if i := strings.LastIndex(cause, "desc = "); i >= 0 {
+		cause = strings.TrimPrefix(strings.Trim(cause[i+len("desc = "):], `"`), "transport: ")
+	}
+	if cause != "" && !strings.Contains(said, cause) {
+		said += ": " + cause
+	}
+	return &podexec.ExitError{Code: exit.Code, Stderr: said}
 }
 
 // etcdctlArgs is etcdctl with the flags that reach this member. A flag whose

@@ -21,7 +21,16 @@ type execLink struct {
 	clients *Clients
 	member  controlplane.Member
 	opts    Options
-	tls     int // which of clientTLS is used; a link is asked one thing at a time
+	tls     int                                      // which of clientTLS is used; a link is asked one thing at a time
+	run     func(context.Context, podexec.Cmd) error // changed by tests only, to run the same programs without a container
+}
+
+// exec runs a command in the member's container.
+func (l *execLink) exec(ctx context.Context, cmd podexec.Cmd) error {
+	if l.run != nil {
+		return l.run(ctx, cmd)
+	}
+	return l.clients.Exec.Run(ctx, l.target(), cmd)
 }
 
 func (l *execLink) target() podexec.Target {
@@ -48,7 +57,7 @@ var errNoShell = errors.New("the member's image has no shell")
 func (l *execLink) try(ctx context.Context, missing error, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: args, Stdout: io.Discard})
+	err := l.exec(ctx, podexec.Cmd{Args: args, Stdout: io.Discard})
 	if err != nil && notFound(err) {
 		return missing
 	}
@@ -59,8 +68,8 @@ func (l *execLink) try(ctx context.Context, missing error, args ...string) error
 // for a program that does not exist.
 func notFound(err error) bool {
 	var exit *podexec.ExitError
-	if errors.As(err, &exit) && (exit.Code == 126 || exit.Code == 127) {
-		return true
+	if errors.As(err, &exit) { // a program that ran may miss files of its own
+		return exit.Code == 126 || exit.Code == 127 || strings.Contains(exit.Stderr, "executable file not found")
 	}
 	s := err.Error()
 	return strings.Contains(s, "executable file not found") || strings.Contains(s, "no such file or directory") || strings.Contains(s, "not found in $PATH")
@@ -124,7 +133,7 @@ func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, pro
 	reply, err := agent.Pump(compress, w, func(w io.Writer) error {
 		total := before.Status.DBSize
 		counted := &progressWriter{w: w, report: func(done int64) { progress(agent.SnapshotProgress{Done: done, Total: max(total, done)}) }}
-		err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: []string{"sh", "-c", read, "sh", path}, Stdout: counted})
+		err := l.exec(ctx, podexec.Cmd{Args: []string{"sh", "-c", read, "sh", path}, Stdout: counted})
 		if err != nil {
 			return fmt.Errorf("read %s in pod %s: %w", path, l.member.Pod, err)
 		}
@@ -151,7 +160,7 @@ func (l *execLink) saveTo(ctx context.Context, path string) error {
 			break
 		}
 	}
-	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: args, Stdin: hold, Stdout: io.Discard})
+	err := l.exec(ctx, podexec.Cmd{Args: args, Stdin: hold, Stdout: io.Discard})
 	if err != nil {
 		return fmt.Errorf("etcdctl snapshot save in pod %s: %w", l.member.Pod, err)
 	}
@@ -161,7 +170,7 @@ func (l *execLink) saveTo(ctx context.Context, path string) error {
 func (l *execLink) removeFile(ctx context.Context, path string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	err := l.clients.Exec.Run(ctx, l.target(), podexec.Cmd{Args: []string{"sh", "-c", remove, "sh", path}, Stdout: io.Discard})
+	err := l.exec(ctx, podexec.Cmd{Args: []string{"sh", "-c", remove, "sh", path}, Stdout: io.Discard})
 	if err != nil {
 		l.opts.log("warning: could not remove %s in pod %s: %v", path, l.member.Pod, err)
 	}

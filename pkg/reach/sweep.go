@@ -23,11 +23,19 @@ type Leftover struct {
 	Running bool `json:"running"`
 }
 
-// Leftovers lists them in a namespace; "" is all namespaces.
+// goesBy is how long an object that is being deleted may take; after that it is
+// stuck, and left behind like any other.
+const goesBy = time.Minute
+
+// Leftovers lists them in a namespace; "" is all namespaces. What is being
+// deleted just now is not left behind.
 func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, error) {
 	sel := metav1.ListOptions{LabelSelector: controlplane.ManagedByLabel + "=" + controlplane.ManagedByValue}
 	var out []Leftover
 	add := func(kind string, o metav1.ObjectMeta, running bool) {
+		if o.DeletionTimestamp != nil && time.Since(o.DeletionTimestamp.Time) < goesBy {
+			return
+		}
 		out = append(out, Leftover{Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation],
 			Member: o.Labels[labelMember], Created: o.CreationTimestamp.UTC(), Running: running})
 	}

@@ -41,8 +41,12 @@ func Resolve(to, name string) (string, error) {
 // reason drops the operation and path that an error already speaks of.
 func reason(err error) error {
 	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
 		return pe.Err
+	case errors.As(err, &le):
+		return le.Err
 	}
 	return err
 }
@@ -50,6 +54,7 @@ func reason(err error) error {
 // File is a file that is being written. Exactly one of Commit and Abort ends it.
 type File struct {
 	*os.File
+	info  os.FileInfo // which file it is, known also when it is closed
 	path  string
 	force bool
 }
@@ -80,35 +85,41 @@ func Create(path string, force bool) (*File, error) {
 		}
 		// Between open and lock the other writer may have given the file its
 		// final name: then this is a finished backup, not ours to write.
-		if same(f, part) {
+		info, err := f.Stat()
+		if err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("create %s: %w", part, reason(err))
+		}
+		if same(info, part) {
 			if err := errors.Join(f.Chmod(0o600), f.Truncate(0)); err != nil {
 				_ = f.Close()
 				return nil, fmt.Errorf("create %s: %w", part, err)
 			}
-			return &File{File: f, path: path, force: force}, nil
+			return &File{File: f, info: info, path: path, force: force}, nil
 		}
 		_ = f.Close()
 	}
 }
 
-func same(f *os.File, path string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	b, err := os.Lstat(path)
-	return err == nil && os.SameFile(a, b)
+func same(info os.FileInfo, path string) bool {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(info, there)
 }
 
 // Path is the name that the file gets at Commit.
 func (f *File) Path() string { return f.path }
 
 // Commit makes the file durable, then gives it its name, then makes the name
-// durable. After an error there is neither a file nor a part.
+// durable. After an error there is no part, and no file where there was none
+// before; what a forced file has replaced already cannot be had back, so then
+// the new one stays.
 func (f *File) Commit() error {
 	if err := f.commit(); err != nil {
 		f.Abort()
-		return fmt.Errorf("write %s: %w", f.path, err)
+		if !f.force && same(f.info, f.path) {
+			_ = os.Remove(f.path)
+		}
+		return fmt.Errorf("write %s: %w", f.path, reason(err))
 	}
 	return nil
 }
@@ -123,10 +134,13 @@ func (f *File) commit() error {
 	return syncDir(filepath.Dir(f.path))
 }
 
-// Abort removes what was written; what was there before stays.
+// Abort removes what was written; what was there before stays. After Commit,
+// successful or not, it does nothing.
 func (f *File) Abort() {
-	if same(f.File, f.Name()) {
-		_ = os.Remove(f.Name())
-	}
+	// While the lock is held, so that another writer's part is never removed.
+	removed := same(f.info, f.Name()) && os.Remove(f.Name()) == nil
 	_ = f.Close()
+	if !removed && same(f.info, f.Name()) {
+		_ = os.Remove(f.Name()) // Windows removes no open file
+	}
 }

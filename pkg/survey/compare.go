@@ -22,7 +22,10 @@ const rounds = 3
 func (t *taker) compare(ctx context.Context) {
 	voters := t.voters()
 	if len(voters) < 2 {
-		t.s.Consistency, t.s.Note = NotAsked, "fewer than two voters answer"
+		t.s.Consistency = NotAsked
+		if len(t.s.Members) > 1 { // one member alone has nothing to differ from
+			t.s.Note = "fewer than two voters answer"
+		}
 		return
 	}
 	if minors := t.minors(voters); len(minors) > 1 {

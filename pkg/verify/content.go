@@ -25,6 +25,8 @@ type content struct {
 	name   string
 	kube   map[string]Kubernetes
 	bumped bool
+	// newer holds the keys that have revisions above the compact revision; nil leaves HashKV out.
+	newer *liveSet
 }
 
 func (c *content) bucket(name []byte) (bool, error) {
@@ -66,8 +68,7 @@ func (c *content) keyEntry(key, value []byte) error {
 	if rev.tombstone {
 		r.Tombstones++
 	}
-	// Whether a compaction keeps deletions at its own revision depends on the version of etcd, so HashKV leaves them out.
-	if !rev.tombstone || rev.main != r.CompactRevision {
+	if c.newer != nil && c.inHashKV(rev, kv.key) {
 		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, key)
 		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, value)
 	}
@@ -82,6 +83,13 @@ func (c *content) keyEntry(key, value []byte) error {
 		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
 	}
 	return nil
+}
+
+// inHashKV says whether an entry is part of HashKV. Of what is compacted, a member's hash covers only what its index
+// still points to at the revision asked for: entries that were written over or deleted since are left out. So are
+// deletions at the compact revision itself: whether a compaction keeps those depends on the version of etcd.
+func (c *content) inHashKV(rev revision, key []byte) bool {
+	return rev.main > c.report.CompactRevision || !rev.tombstone && !c.newer.has(key)
 }
 
 // parseEntry decodes an entry of the key bucket.
@@ -157,7 +165,7 @@ func (c *content) memberEntry(id string, value []byte) {
 func (c *content) finish() {
 	r := c.report
 	r.Hash = c.crc
-	if r.TotalKeys > 0 && r.ScheduledCompactRevision == r.CompactRevision {
+	if r.TotalKeys > 0 && r.ScheduledCompactRevision == r.CompactRevision && c.newer != nil {
 		r.HashKV = c.keyCRC
 	}
 	for _, k := range c.kube {
@@ -192,8 +200,44 @@ func jsonNamespaceUID(value []byte) (string, bool) {
 	return ns.Metadata.UID, ns.Metadata.UID != ""
 }
 
-// readContent fills the report from the database in one pass (and more only where very many keys exist, see liveSet).
-func readContent(ctx context.Context, db *database, r *Report, maxSlots int, progress func(int64)) error {
+// newerReader collects the keys with revisions above the compact revision.
+type newerReader struct {
+	compact int64
+	keys    *liveSet
+}
+
+func (n *newerReader) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+
+func (n *newerReader) entry(key, value []byte) error {
+	if rev, err := parseRevision(key); err != nil || rev.main <= n.compact {
+		return nil // the pass over everything says what is wrong
+	}
+	if kv, err := parseKeyValue(value); err == nil {
+		n.keys.put(kv.key, true)
+	}
+	return nil
+}
+
+// readNewer returns them, or nil where they are too many to remember. Only where something was compacted does it take
+// another pass.
+func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (*liveSet, error) {
+	n := &newerReader{compact: compact, keys: newLiveSet(keyClass{}, maxSlots)}
+	if compact > 0 {
+		w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: n}
+		if err := w.walk(); err != nil {
+			return nil, err
+		}
+		db.reset()
+	}
+	if len(n.keys.later) > 0 {
+		return nil, nil
+	}
+	return n.keys, nil
+}
+
+// readContent fills the report from the database in one pass, and more only where something was compacted and the
+// hash that members answer is wanted, or where very many keys exist (see liveSet).
+func readContent(ctx context.Context, db *database, r *Report, maxSlots int, hashKV bool, progress func(int64)) error {
 	none := func(int64) {}
 	first := walker{ctx: ctx, db: db, progress: none, visit: &metaReader{report: r}}
 	if err := first.walk(); err != nil {
@@ -201,6 +245,12 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, pro
 	}
 	db.reset()
 	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}}
+	if hashKV {
+		var err error
+		if c.newer, err = readNewer(ctx, db, r.CompactRevision, maxSlots/2); err != nil {
+			return err
+		}
+	}
 	w := walker{ctx: ctx, db: db, progress: progress, visit: c}
 	if err := w.walk(); err != nil {
 		return err
@@ -224,6 +274,9 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, pro
 		}
 		r.LiveKeys += int64(recount.live.used)
 		later = append(later, recount.live.later...)
+	}
+	if r.LiveKeys == 0 && r.CompactRevision > 0 {
+		r.HashKV = 0 // a member whose index points to nothing hashes what is compacted too
 	}
 	return nil
 }

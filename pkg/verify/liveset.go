@@ -62,6 +62,12 @@ func (s *liveSet) put(key []byte, exists bool) {
 	}
 }
 
+// has says whether the key is in the set; the set must not have handed any class to other passes.
+func (s *liveSet) has(key []byte) bool {
+	_, found := s.find(keyHash{lo: maphash.Bytes(s.seedLo, key), hi: maphash.Bytes(s.seedHi, key) | 1})
+	return found
+}
+
 // home is where the search for a hash begins. It takes other bits than the classes, which are low ones.
 func (s *liveSet) home(h keyHash) int { return int(h.lo>>40) & (len(s.slots) - 1) }
 

@@ -35,7 +35,8 @@ type Report struct {
 	// Content holds revision, compactRevision, totalKeys, liveKeys, hash and dbSize, on the top level in JSON.
 	snapshot.Content
 	// HashKV is what a member with this very data answers to the HashKV request for Revision. It is left out when a
-	// compaction was under way, since what the answer covers then is not decided by the data alone.
+	// compaction was under way, since what the answer covers then is not decided by the data alone; by DB, which reads
+	// the database once only; and where a million keys or more were written since the last compaction.
 	HashKV uint32 `json:"hashKV,omitempty"`
 	// ScheduledCompactRevision is above CompactRevision when a compaction was under way.
 	ScheduledCompactRevision int64 `json:"scheduledCompactRevision"`

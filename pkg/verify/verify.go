@@ -246,7 +246,7 @@ func (j *job) readDatabase(ctx context.Context, db *database) error {
 	if slots == 0 {
 		slots = maxLiveSlots
 	}
-	return readContent(ctx, db, j.report, slots, j.tracker.add)
+	return readContent(ctx, db, j.report, slots, !j.proven, j.tracker.add)
 }
 
 // tracker adds up progress from two goroutines and reports it every few megabytes.

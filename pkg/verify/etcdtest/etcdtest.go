@@ -16,6 +16,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 )
 
 // Minors are the versions of etcd that tests run against.
@@ -99,7 +100,7 @@ func Start(t testing.TB, b Binaries, args ...string) *Server {
 
 func (s *Server) connect(t testing.TB) {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint}, DialTimeout: startTimeout})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint}, DialTimeout: startTimeout, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatalf("connect to etcd: %v", err)
 	}
@@ -234,11 +235,33 @@ func Namespace(name, uid string) []byte {
 	return append([]byte("k8s\x00"), append(unknown, 0x1a, 0, 0x22, 0)...)
 }
 
-func freeURL(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeURL(t testing.TB) string { return freeURLOn(t, "127.0.0.1") }
+
+func freeURLOn(t testing.TB, host string) string {
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	return "http://" + l.Addr().String()
+}
+
+// Password is that of the users that EnableAuth makes.
+const Password = "correct horse battery staple"
+
+// EnableAuth makes a user root, a user guest without any role, and turns etcd's authentication on. Client has no user.
+func (s *Server) EnableAuth(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	for _, do := range []func() error{
+		func() error { _, err := s.Client.UserAdd(ctx, "root", Password); return err },
+		func() error { _, err := s.Client.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := s.Client.UserAdd(ctx, "guest", Password); return err },
+		func() error { _, err := s.Client.AuthEnable(ctx); return err },
+	} {
+		if err := do(); err != nil {
+			t.Fatalf("enable auth: %v", err)
+		}
+	}
 }

@@ -1,0 +1,14 @@
+package backup
+
+import (
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+)
+
+func init() { retryPause = 50 * time.Millisecond }
+
+func rawReply() *agent.SnapshotReply {
+	return &agent.SnapshotReply{Plain: snapshot.Proof{Size: 4096, SHA256: "ab"}}
+}

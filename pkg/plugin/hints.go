@@ -1,0 +1,140 @@
+package plugin
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+)
+
+// hint is the way out, where there is one.
+func hint(cmd *cobra.Command, err error) string {
+	var (
+		u       *url.Error
+		rights  *reach.MissingRightsError
+		none    *controlplane.NotFoundError
+		amb     *controlplane.AmbiguousError
+		nospace *backup.ErrNoSpace
+		source  *backup.ErrNoSource
+		other   *reach.NotPossible
+	)
+	switch {
+	case errors.Is(err, errNoKubeconfig):
+		return "set KUBECONFIG, or name a file with --kubeconfig"
+	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err):
+		return `ask an administrator for the rights that "kubectl etcd backup --print-rbac" prints`
+	case apierrors.IsUnauthorized(err):
+		return "log in to the cluster again, or choose another context with --context"
+	case errors.As(err, &amb):
+		return "name one: " + commands(cmd, amb.Candidates)
+	case errors.As(err, &none) && len(none.Candidates) > 0:
+		return "there are: " + commands(cmd, none.Candidates)
+	case errors.As(err, &none):
+		return `list what there is in all namespaces with "kubectl etcd list -A"`
+	case errors.As(err, &u) && unreachable(err):
+		return "is this the right context? see: kubectl config current-context"
+	case errors.As(err, &nospace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd"
+	case errors.Is(err, store.ErrExists):
+		return "choose another name, or replace it with --force"
+	case errors.Is(err, store.ErrBusy):
+		return "wait for it, or write to another name"
+	case strings.Contains(err.Error(), "expired or is not yet valid"): // also in what etcdctl and gRPC tell in words only
+		return "is this machine's clock right? if it is, the certificate has to be renewed"
+	case connectionHint(err) != "":
+		return connectionHint(err)
+	case errors.As(err, &source) && source.Survey != nil:
+		return sourceHint(source.Survey)
+	case errors.Is(err, backup.ErrDiffers):
+		return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
+	case errors.As(err, &other):
+		return "try a way that needs something else: --via=agent (a pod), --via=forward (a Secret with etcd's certificates), --via=exec (a shell in etcd's image)"
+	}
+	return verifyHint(err)
+}
+
+// connectionHint is for what stands between here and etcd. By the time it is an
+// error of the whole command, only its words are left.
+func connectionHint(err error) string {
+	for _, h := range []struct{ words, hint string }{
+		{"signed by unknown authority", "the CA certificate is not that of etcd's server certificate; name the right one with --cacert"},
+		{"certificate is valid for", "verify another name of etcd's certificate with --server-name"},
+		{"doesn't contain any IP SANs", "verify a name of etcd's certificate with --server-name"},
+		{"certificate required", "etcd wants a client certificate: --cert and --key"},
+		{"unknown certificate authority", "etcd does not accept the client certificate; --cert and --key have to be of the CA that etcd trusts"},
+		{"want https?", "an https endpoint needs --cacert, and mostly --cert and --key"},
+		{"user name is empty", "etcd's authentication is on: --etcd-user and --etcd-password-file"},
+		{"invalid user ID or password", "check --etcd-user and the file named by --etcd-password-file"},
+	} {
+		if strings.Contains(err.Error(), h.words) {
+			return h.hint
+		}
+	}
+	var e *etcd.Error
+	if errors.As(err, &e) && e.Code == codes.PermissionDenied {
+		return "etcd gives its data only to users with the role root"
+	}
+	return ""
+}
+
+// admission tells a refusal of the object from one of the user: RBAC's says what the user "cannot" do.
+func admission(err error) bool { return !strings.Contains(err.Error(), " cannot ") }
+
+func sourceHint(s *survey.Survey) string {
+	for _, m := range s.Members {
+		if m.Status != nil && !m.Learner && !m.Differs {
+			return "a member that answers can be backed up as it is, with what it knows: --member " + m.Name
+		}
+	}
+	if s.Consistency == survey.Differs {
+		return "nobody but you can tell which data is right; each member's can be taken with: --raw --member NAME"
+	}
+	return "if etcd does not run but its data is there, copy the database file with --raw --member NAME"
+}
+
+func verifyHint(err error) string {
+	switch {
+	case errors.Is(err, verify.ErrInUse):
+		return "this is the database of a running etcd; take a snapshot of it with: kubectl etcd backup"
+	case errors.Is(err, verify.ErrNoTrailer):
+		return "if this is a copy of member/snap/db, say so with --raw; it is then read, but cannot be proven"
+	case errors.Is(err, verify.ErrSidecar):
+		return "do not restore this file; if it is the sidecar that is wrong, leave it out with --no-sidecar"
+	case errors.Is(err, verify.ErrTrailer), errors.Is(err, verify.ErrCorrupt), errors.Is(err, verify.ErrTruncated), errors.Is(err, verify.ErrCompressed), errors.Is(err, verify.ErrEmpty):
+		return "do not restore this file; take another one with: kubectl etcd backup"
+	case errors.Is(err, rehearse.ErrNoBinary):
+		return "install etcd and etcdutl on the PATH, or let a member's image do it: kubectl etcd verify FILE --rehearse=pod"
+	}
+	return ""
+}
+
+// commands are what to type instead.
+func commands(cmd *cobra.Command, planes []controlplane.ControlPlane) string {
+	var out []string
+	flag := ""
+	if cmd.Flags().Lookup("target") != nil {
+		flag = "--target="
+	}
+	for _, p := range planes {
+		out = append(out, typed(cmd)+" "+flag+p.ID())
+	}
+	return strings.Join(out, ", ")
+}
+
+// typed is how a user types a command.
+func typed(cmd *cobra.Command) string {
+	return strings.Replace(cmd.CommandPath(), "kubectl-etcd", "kubectl etcd", 1)
+}
