@@ -2,31 +2,116 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+
+# The same flags everywhere, so that programs, tests and linters share what is compiled once.
 export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false $(GOFLAGS)
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+# A release's version has to be one: where no tag says it, it is a pre-release of nothing.
+RELEASE ?= $(if $(filter v%,$(VERSION)),$(VERSION),v0.0.0-g$(COMMIT))
 PKG     := github.com/kubectl-etcd/kubectl-etcd
-LDFLAGS := -s -w -X $(PKG)/pkg/plugin.Version=$(VERSION) -X $(PKG)/pkg/plugin.Commit=$(COMMIT) -X $(PKG)/pkg/plugin.Date=$(DATE)
-GOBUILD := go build -trimpath -buildvcs=false
+LDFLAGS  = -s -w -X $(PKG)/pkg/plugin.Version=$(1) -X $(PKG)/pkg/plugin.Commit=$(COMMIT) -X $(PKG)/pkg/plugin.Date=$(DATE)
 SOURCES := $(shell find cmd pkg manifests -name '*.go' -not -name '*_test.go') go.mod go.sum
+LOADERS := manifests/loader/loader-amd64 manifests/loader/loader-arm64
 AGENTS  := manifests/agents/agent-linux-amd64.zst manifests/agents/agent-linux-arm64.zst
+
+TESTBED ?= $(HOME)/.cache/kubectl-etcd-testbed
+export TESTBED
+export ETCD_BINARIES ?= $(TESTBED)/bin
+
+# For `make cluster` and `make e2e`.
+NODES ?= 1
+ETCD  ?= 3.6.8-0
+NAME  ?= dev
+RUN   ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-# The agents do not depend on who builds when: their sha256 is part of the plugin.
-manifests/agents/agent-linux-%.zst: $(SOURCES)
-	GOOS=linux GOARCH=$* $(GOBUILD) -ldflags "-s -w -buildid=" -o bin/agent-linux-$* ./cmd/kubectl-etcd-agent
-	go run ./hack/pack bin/agent-linux-$* $@
+# ---- build -----------------------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: bin/kubectl-etcd ## build bin/kubectl-etcd, agents included
+
+bin/kubectl-etcd: $(SOURCES) $(AGENTS) $(LOADERS) manifests/rbac-backup.yaml
+	go build -ldflags "$(call LDFLAGS,$(VERSION))" -o $@ ./cmd/kubectl-etcd
 
 .PHONY: agents
 agents: $(AGENTS) ## build the agents that the plugin carries
 
-bin/kubectl-etcd: $(SOURCES) $(AGENTS) manifests/rbac-backup.yaml
-	$(GOBUILD) -ldflags "$(LDFLAGS)" -o $@ ./cmd/kubectl-etcd
+# The agents do not depend on who builds when: their sha256 is part of the plugin.
+manifests/agents/agent-linux-%.zst: $(SOURCES)
+	GOOS=linux GOARCH=$* go build -ldflags "-s -w -buildid=" -o bin/agent-linux-$* ./cmd/kubectl-etcd-agent
+	go run ./hack/pack bin/agent-linux-$* $@
 
-.PHONY: build
-build: bin/kubectl-etcd ## build bin/kubectl-etcd, agents included
+.PHONY: loader
+loader: ## rebuild the loader from C (kept in git; needs gcc for amd64 and arm64)
+	manifests/loader/build.sh
+
+.PHONY: docs
+docs: ## write docs/reference from the commands' own help
+	go run ./hack/docs docs/reference
+
+.PHONY: dist
+dist: $(AGENTS) ## make release archives for all platforms, and the krew manifest
+	go run ./hack/dist -version $(RELEASE) -ldflags "$(call LDFLAGS,$(RELEASE))" -out dist
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin dist $(AGENTS)
+
+# ---- see it work ------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: build ## a real cluster, a backup of its etcd, the proof, and what is in it (KEEP=1 keeps the cluster)
+	hack/demo.sh
+
+.PHONY: cluster
+cluster: ## make or reuse a kind cluster: NODES=3 ETCD=3.7.3-0 NAME=dev
+	@kubeconfig=$$(hack/testbed/cluster.sh $(NAME) $(NODES) $(ETCD)); echo "export KUBECONFIG=$$kubeconfig PATH=$(CURDIR)/bin:$(TESTBED)/bin:\$$PATH"
+
+.PHONY: clean-clusters
+clean-clusters: ## delete every cluster made here
+	hack/testbed/clean.sh
+
+.PHONY: testbed
+testbed: ## a Docker engine and the node image that clusters are made of (eleven minutes once)
+	hack/testbed/image.sh
+
+.PHONY: testbed-bin
+testbed-bin: ## only etcd's own programs, which the unit tests start
+	hack/testbed/binaries.sh tools
+
+# ---- test ----------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: build testbed-bin testbed ## every test: unit, streaming, dist, e2e
+	go run ./hack/suites unit streaming dist e2e
+
+.PHONY: unit
+unit: testbed-bin $(AGENTS) ## tests without a cluster, but with real etcd processes (RUN=regexp)
+	go run ./hack/suites -run '$(RUN)' unit
+
+.PHONY: streaming
+streaming: ## transfers against the real streaming server, with faults on both legs (RUN=regexp)
+	go run ./hack/suites -run '$(RUN)' streaming
+
+.PHONY: dist-test
+dist-test: $(AGENTS) ## a release archive for this machine: the same twice, unpacks, runs
+	go run ./hack/suites dist
+
+.PHONY: e2e
+e2e: build ## the plugin against real clusters (RUN=regexp KEEP=1)
+	go run ./hack/suites -run '$(RUN)' e2e
+
+.PHONY: bench
+bench: build ## the table of docs/performance.md, measured here
+	@kubeconfig=$$(hack/testbed/cluster.sh bench 1 3.6.8-0-sh); . hack/testbed/env.sh; go run ./hack/bench -cluster bench -kubeconfig "$$kubeconfig"
+
+.PHONY: verify
+verify: ## everything but tests: format, vet, linters, generated files, manifests
+	hack/verify.sh

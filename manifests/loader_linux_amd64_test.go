@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -232,4 +233,29 @@ func children(t *testing.T, pid string) string {
 		states += after[:1]
 	}
 	return states
+}
+
+// TestLoaderLeavesAlone: what holds a pod open ends when nothing else runs in it any more, however its client ended.
+func TestLoaderLeavesAlone(t *testing.T) {
+	t.Parallel()
+	gcc, err := exec.LookPath("x86_64-linux-gnu-gcc")
+	if err != nil || os.Getuid() != 0 {
+		t.Skip("needs gcc, for a loader that is patient for two seconds and not for five minutes, and root, for a pid namespace")
+	}
+	loader := filepath.Join(t.TempDir(), "loader")
+	build := exec.Command(gcc, "-DIDLE=2", "-std=c11", "-Os", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-fno-builtin",
+		"-nostdlib", "-static", "-s", "-o", loader, "loader/loader.c")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	start := time.Now()
+	// The first process of a pid namespace, with another one that ends by itself.
+	if out, err := exec.CommandContext(ctx, "unshare", "--fork", "--pid", "sh", "-c", `sleep 3 & exec "$0" hold`, loader).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if took := time.Since(start); took < 3*time.Second {
+		t.Errorf("it left after %s, while another process still ran", took)
+	}
 }

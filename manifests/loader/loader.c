@@ -1,7 +1,8 @@
 /*
  * loader: what an utility pod runs when its image has no shell.
  *
- *   loader hold       stays until it is told to stop, and reaps orphans (it is process 1)
+ *   loader hold       stays until it is told to stop, or has been the only process for
+ *                     five minutes: then its client was killed. It reaps orphans (it is process 1)
  *   loader put PATH   writes stdin to PATH, executable, and says how many bytes came
  *
  * "put" is never silent while it reads: it prints "ready\n" before the first
@@ -18,12 +19,16 @@
 #define WNOHANG 1
 #define SIGTERM 15
 #define SIGINT 2
+#define ESRCH 3
+#ifndef IDLE
+#define IDLE 300 /* seconds */
+#endif
 
 typedef long word;
 
 #if defined(__x86_64__)
 enum { READ = 0, WRITE = 1, CLOSE = 3, SIGACTION = 13, SIGRETURN = 15, NANOSLEEP = 35, EXIT = 60, WAIT4 = 61,
-       FSYNC = 74, OPENAT = 257, UNLINKAT = 263, FCHMOD = 91 };
+       KILL = 62, OPENAT = 257, UNLINKAT = 263, FCHMOD = 91 };
 #define SA_RESTORER 0x04000000
 static word sys(word n, word a, word b, word c, word d) {
 	register word r10 __asm__("r10") = d;
@@ -35,7 +40,7 @@ __asm__(".globl _start\n_start:\n mov %rsp,%rdi\n and $-16,%rsp\n call start\n")
 __asm__("restorer:\n mov $15,%eax\n syscall\n");
 #elif defined(__aarch64__)
 enum { READ = 63, WRITE = 64, CLOSE = 57, SIGACTION = 134, SIGRETURN = 139, NANOSLEEP = 101, EXIT = 93, WAIT4 = 260,
-       FSYNC = 82, OPENAT = 56, UNLINKAT = 35, FCHMOD = 52 };
+       KILL = 129, OPENAT = 56, UNLINKAT = 35, FCHMOD = 52 };
 #define SA_RESTORER 0
 static word sys(word n, word a, word b, word c, word d) {
 	register word x8 __asm__("x8") = n;
@@ -86,12 +91,16 @@ static void hold(void) {
 		{stop, SA_RESTORER, restorer, 0};
 	sys(SIGACTION, SIGTERM, (word)&act, 0, 8);
 	sys(SIGACTION, SIGINT, (word)&act, 0, 8);
-	for (;;) {
+	for (word alone = 0; alone < IDLE; alone++) {
 		word second[2] = {1, 0};
 		while (sys(WAIT4, -1, 0, WNOHANG, 0) > 0)
 			;
+		/* For process 1 these are all others of its pod; signal 0 only asks. */
+		if (sys(KILL, -1, 0, 0, 0) != -ESRCH)
+			alone = 0;
 		sys(NANOSLEEP, (word)second, 0, 0, 0);
 	}
+	leave(0);
 }
 
 static void put(const char *path) {

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
 
@@ -363,6 +364,8 @@ func toError(err error) *frame.Error {
 		code = frame.CodeNoSpace
 	case errors.Is(err, frame.ErrCorrupt):
 		code = frame.CodeCorrupt
+	case errors.Is(err, etcd.ErrCut):
+		code = frame.CodeCut
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		code = frame.CodeCancelled
 	}

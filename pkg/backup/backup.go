@@ -11,6 +11,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
@@ -56,6 +57,9 @@ func Run(ctx context.Context, d Deps, cfg Config) (*Result, error) {
 	if err := r.take(ctx, out); err != nil {
 		out.abort()
 		return nil, err
+	}
+	if cfg.Raw {
+		r.warn("a raw copy has no trailer that proves it, and what etcd wrote last may be only in its write-ahead log")
 	}
 	r.result.TotalSeconds = r.Now().Sub(r.started).Seconds()
 	if r.survey != nil && r.survey.Consistency == survey.Differs {
@@ -107,9 +111,25 @@ func (r *run) warnOverrides() {
 // target is the control plane as a user knows it; endpoints have no namespace.
 func (r *run) target() string { return strings.TrimPrefix(r.cfg.Plane.ID(), "/") }
 
+// ask is how members are asked: cheaply, but never by a way that the user has
+// ruled out, and by an utility pod where nothing else can.
+func (r *run) ask() reach.Options {
+	o := r.cfg.Reach
+	o.Operation = "backup"
+	switch r.cfg.Via {
+	case reach.Forward:
+		o.Ask = []reach.Way{reach.Forward, reach.Exec}
+	case reach.Exec:
+		o.Ask = []reach.Way{reach.Exec}
+	default:
+		o.Ask = []reach.Way{reach.Exec, reach.Forward, reach.Agent}
+	}
+	return o
+}
+
 func (r *run) sources() []survey.Source {
 	if len(r.cfg.Direct) == 0 {
-		return survey.Sources(r.Clients, r.cfg.Plane, r.cfg.Reach)
+		return survey.Sources(r.Clients, r.cfg.Plane, r.ask())
 	}
 	var out []survey.Source
 	for i, d := range r.cfg.Direct {
@@ -148,10 +168,7 @@ func (r *run) take(ctx context.Context, out *output) error {
 		if err == nil {
 			break
 		}
-		// What cut the first transfer may keep the next from beginning.
-		var unreached *url.Error
-		again := errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled) || errors.Is(err, etcd.ErrCut) || n > 1 && errors.As(err, &unreached)
-		if !again || n == attempts || ctx.Err() != nil || !out.rewind() {
+		if !passing(err, n) || n == attempts || ctx.Err() != nil || !out.rewind() {
 			return err
 		}
 		r.warn("attempt %d of %d: %v; starting anew", n, attempts, err)
@@ -165,6 +182,18 @@ func (r *run) take(ctx context.Context, out *output) error {
 		return err
 	}
 	return r.commit(ctx, out)
+}
+
+// passing tells the errors of a link or an etcd that went away, which may be
+// back: on either leg, and whichever side saw it.
+func passing(err error, n int) bool {
+	var told *frame.Error
+	if errors.As(err, &told) && told.Code == frame.CodeCut {
+		return true
+	}
+	// What cut the first transfer may keep the next from beginning.
+	var unreached *url.Error
+	return errors.Is(err, podexec.ErrCut) || errors.Is(err, podexec.ErrStalled) || errors.Is(err, etcd.ErrCut) || n > 1 && errors.As(err, &unreached)
 }
 
 func (r *run) attempt(ctx context.Context, out *output) (err error) {
@@ -207,7 +236,7 @@ func (r *run) open(ctx context.Context) (reach.Link, error) {
 		}
 	}
 	o := r.cfg.Reach
-	o.Operation, o.Data = "backup", r.cfg.Raw
+	o.Operation, o.Data, o.Warn = "backup", r.cfg.Raw, r.warn
 	way := r.cfg.Via
 	if r.cfg.Raw {
 		way = reach.Agent

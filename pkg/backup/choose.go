@@ -23,7 +23,7 @@ func choose(s *survey.Survey, want string) (m *survey.Member, why string, err er
 	}
 	for i := range s.Members {
 		c := &s.Members[i]
-		if !c.Healthy || c.Learner || c.Differs || c.Source == nil {
+		if !c.Healthy || c.Learner || c.Differs || c.Source == nil || c.Corrupt() {
 			continue
 		}
 		if m == nil || better(c, m) {
@@ -62,9 +62,11 @@ func chosen(s *survey.Survey, want string) (*survey.Member, string, error) {
 		return nil, "", &ErrNoSource{Survey: s, Reason: fmt.Sprintf("member %s does not answer: %s", m.Name, m.Error)}
 	case m.Learner:
 		return nil, "", &ErrNoSource{Reason: fmt.Sprintf("member %s is a learner, which may lack data", m.Name)}
-	case m.Differs:
+	case m.Differs && s.Majority:
 		return nil, "", &ErrNoSource{Survey: s, Reason: s.Note}
 	}
+	// Without a majority nobody but the user can tell which data is right, and
+	// on such a day a backup of each is worth more than a rule.
 	return m, "as asked for", nil
 }
 
@@ -79,6 +81,8 @@ func noSource(s *survey.Survey) string {
 			why = append(why, m.Name+": "+m.Error)
 		case m.Learner:
 			why = append(why, m.Name+": a learner")
+		case m.Corrupt():
+			why = append(why, m.Name+": it has a CORRUPT alarm")
 		}
 	}
 	if len(why) == 0 {
@@ -90,8 +94,11 @@ func noSource(s *survey.Survey) string {
 // findings are the survey's words that a person has to hear.
 func findings(s *survey.Survey) []string {
 	var out []string
-	if s.Consistency == survey.Differs {
+	if s.Consistency == survey.Differs || s.Consistency == survey.NotComparable {
 		out = append(out, s.Note)
+	}
+	for _, a := range s.Alarms {
+		out = append(out, fmt.Sprintf("the cluster has a %s alarm", a))
 	}
 	for _, m := range s.Members {
 		if m.Error != "" {

@@ -32,6 +32,7 @@ func noLeader(m *survey.Member) { m.Healthy, m.Error = false, "no leader" }
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
+	corrupt := func(m *survey.Member) { m.Alarms = []string{"CORRUPT"} }
 	for _, c := range []struct {
 		name      string
 		members   []survey.Member
@@ -54,6 +55,8 @@ func TestChoose(t *testing.T) {
 		{"asked for, without a leader", []survey.Member{member("a", 9, noLeader), member("b", 0, down)}, "a", "a", "as asked for"},
 		{"asked for, down", []survey.Member{member("a", 9, leader), member("b", 0, down)}, "b", "", "member b does not answer: connection refused"},
 		{"asked for, differs", []survey.Member{member("a", 9, leader), member("b", 1, differs)}, "b", "", "the note"},
+		{"asked for, differs, and nobody is right", []survey.Member{member("a", 9, leader, differs), member("b", 1, differs)}, "b", "b", "as asked for"},
+		{"none that is corrupt", []survey.Member{member("a", 9, leader), member("b", 1, corrupt)}, "", "a", "the leader"},
 		{"asked for, unknown", []survey.Member{member("a", 9, leader), member("b", 1)}, "c", "", `no member "c"; there are: a, b`},
 		{"asked for, nobody", nil, "c", "", `no member "c"; there are: (none)`},
 	} {
@@ -61,6 +64,8 @@ func TestChoose(t *testing.T) {
 		for _, m := range c.members {
 			if m.Differs {
 				s.Consistency = survey.Differs
+			} else {
+				s.Majority = true
 			}
 		}
 		m, why, err := choose(s, c.want)

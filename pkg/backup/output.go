@@ -23,7 +23,8 @@ import (
 type output struct {
 	file       *store.File // nil for standard output
 	stdout     io.Writer
-	compressed bool // what is stored is a zstd stream
+	planned    string // a dry run's file, which is not made
+	compressed bool   // what is stored is a zstd stream
 	written    atomic.Int64
 }
 
@@ -45,10 +46,22 @@ func openOutput(path string, cfg Config, expect int64) (*output, error) {
 	case cfg.Compress == CompressZstd && !named:
 		return nil, fmt.Errorf("the name %s does not end in .zst, and --compress=zstd would make it so", filepath.Base(path))
 	}
-	// A compressed snapshot is unpacked beside itself for its proof, so it needs as much room.
+	need := expect
+	if named { // unpacked beside itself for its proof; a third is more than Kubernetes' objects compress to
+		need = expect / 3
+		if cfg.Prove != ProveStream {
+			need += expect
+		}
+	}
 	dir := filepath.Dir(path)
-	if free := store.Free(dir); free >= 0 && expect > free {
-		return nil, &ErrNoSpace{Folder: dir, Need: expect, Have: free}
+	if free := store.Free(dir); free >= 0 && need > free {
+		return nil, &ErrNoSpace{Folder: dir, Need: need, Have: free}
+	}
+	if err := sidecarFree(path, cfg.Force); err != nil {
+		return nil, err
+	}
+	if cfg.DryRun {
+		return &output{planned: path, compressed: named}, store.Check(path, cfg.Force)
 	}
 	f, err := store.Create(path, cfg.Force)
 	if err != nil {
@@ -57,7 +70,27 @@ func openOutput(path string, cfg Config, expect int64) (*output, error) {
 	return &output{file: f, compressed: named}, nil
 }
 
+// sidecarFree refuses to replace a FILE.json that is there: without force any,
+// with it what is not a sidecar at all.
+func sidecarFree(path string, force bool) error {
+	_, err := snapshot.ReadSidecar(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && force:
+		return nil
+	case errors.Is(err, snapshot.ErrInvalidSidecar):
+		return fmt.Errorf("create %s: there is a file of that name that is not a snapshot's", snapshot.SidecarPath(path))
+	case err == nil:
+		return fmt.Errorf("create %s: %w", snapshot.SidecarPath(path), store.ErrExists)
+	}
+	return err
+}
+
 func (o *output) name() string {
+	if o.planned != "" {
+		return o.planned
+	}
 	if o.file == nil {
 		return store.Stdout
 	}
@@ -187,11 +220,16 @@ func pacer(ctx context.Context, perSecond int64) func(int) error {
 	}
 	l := rate.NewLimiter(rate.Limit(perSecond), burst)
 	return func(n int) error {
-		for ; n > burst; n -= burst {
-			if err := l.WaitN(ctx, burst); err != nil {
-				return err
+		for n > 0 {
+			k := min(n, burst)
+			if err := l.WaitN(ctx, k); err != nil {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				return errors.New("--limit-rate is too low to be done before --timeout")
 			}
+			n -= k
 		}
-		return l.WaitN(ctx, n)
+		return nil
 	}
 }

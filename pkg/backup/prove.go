@@ -3,10 +3,9 @@ package backup
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -82,51 +81,59 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	return nil
 }
 
-// commit puts the sidecar in place and then gives the file its name: a disk
-// that is too full for the one must not leave the other without it. Where the
-// name cannot be given, the sidecar is what it was before.
+// commit gives file and sidecar their names, one right after the other, when
+// both are on disk: a disk that is too full for the one must not leave the
+// other, and a kill in between has next to no time to hit.
 func (r *run) commit(ctx context.Context, out *output) error {
 	r.identify(ctx)
 	if out.file == nil {
 		return nil
 	}
-	sidecar := snapshot.SidecarPath(out.name())
-	old, oldErr := os.ReadFile(sidecar)
-	if err := snapshot.WriteSidecar(out.name(), *r.result.Snapshot); err != nil {
+	sidecar, err := snapshot.PrepareSidecar(out.name(), *r.result.Snapshot)
+	if err != nil {
 		return err
 	}
 	if err := out.file.Commit(); err != nil {
-		if oldErr == nil {
-			return errors.Join(err, os.WriteFile(sidecar, old, 0o600))
-		}
-		return errors.Join(err, os.Remove(sidecar))
+		sidecar.Abort()
+		return err
 	}
-	r.result.File, r.result.Sidecar = out.name(), sidecar
+	if err := sidecar.Commit(); err != nil {
+		return fmt.Errorf("%w; the snapshot %s itself is complete and proven", err, out.name())
+	}
+	r.result.File, r.result.Sidecar = out.name(), snapshot.SidecarPath(out.name())
 	return nil
 }
 
-// identify adds what the cluster says of itself, where this is its own etcd and
-// where the user may ask; a hosted control plane's versions are not this API server's.
+// identify adds what the cluster says of itself, where this etcd is its own and
+// the user may ask. Neither a hosted control plane nor some other etcd in
+// kube-system is what this API server speaks of.
 func (r *run) identify(ctx context.Context) {
-	own := false
-	for _, ns := range controlplane.SystemNamespaces {
-		own = own || r.cfg.Plane.Namespace == ns
-	}
-	if !own || r.Clients == nil {
+	if r.Clients == nil || !r.ownPlane() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	c := &r.result.Snapshot.Cluster
+	side := r.result.Snapshot
 	if b, err := r.Clients.Core.RESTClient().Get().AbsPath("/version").DoRaw(ctx); err == nil {
 		var v version.Info
 		if json.Unmarshal(b, &v) == nil {
-			c.KubernetesVersion = v.GitVersion
+			side.Cluster.KubernetesVersion = v.GitVersion
 		}
 	}
-	if c.KubeSystemUID == "" {
+	// What the snapshot itself says goes first; encrypted namespaces say nothing.
+	if side.Cluster.KubeSystemUID == "" {
 		if ns, err := r.Clients.Core.Namespaces().Get(ctx, "kube-system", metav1.GetOptions{}); err == nil {
-			c.KubeSystemUID = string(ns.UID)
+			side.Cluster.KubeSystemUID = string(ns.UID)
 		}
 	}
+}
+
+// ownPlane: it is in a system namespace and an API server there keeps all that it has in it.
+func (r *run) ownPlane() bool {
+	if !slices.Contains(controlplane.SystemNamespaces, r.cfg.Plane.Namespace) {
+		return false
+	}
+	return slices.ContainsFunc(r.cfg.Plane.APIServers, func(a controlplane.APIServer) bool {
+		return len(a.For) == 0 && a.Namespace == r.cfg.Plane.Namespace
+	})
 }

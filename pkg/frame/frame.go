@@ -102,6 +102,8 @@ const (
 	CodeNoSpace    = "no-space"
 	CodeCancelled  = "cancelled"
 	CodeCorrupt    = "corrupt"
+	// CodeCut: the agent's own source ended early; asking again may serve.
+	CodeCut = "cut"
 )
 
 // Error is a failure that the agent reports; Code is for programs, Message for people.

@@ -259,12 +259,8 @@ func (o *backupOptions) print(r *backup.Result) error {
 		o.app.say("%s to standard output, sha256 %s", humanize.IBytes(uint64(r.Snapshot.Size)), r.Snapshot.SHA256)
 		return nil
 	}
-	s := r.Snapshot
 	o.app.say("%s", summary(r))
 	_, err := fmt.Fprintf(o.app.Out, "%s\n", r.File)
-	if s.Raw {
-		o.app.warn("a raw copy has no trailer that proves it, and what etcd wrote last may be only in its write-ahead log")
-	}
 	return err
 }
 

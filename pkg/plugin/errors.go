@@ -14,6 +14,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
 // The exit codes, the same for every command.
@@ -60,6 +61,10 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exitFailed
 	}
 	if errors.Is(err, errInterrupted) {
+		var left *reach.CleanupError
+		if errors.As(err, &left) {
+			a.warn("%v; remove what is left with: kubectl etcd cleanup -A --running", left)
+		}
 		fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" interrupted")
 		return exitInterrupted
 	}

@@ -47,7 +47,7 @@ func hint(cmd *cobra.Command, err error) string {
 	case errors.As(err, &u) && unreachable(err):
 		return "is this the right context? see: kubectl config current-context"
 	case errors.As(err, &nospace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd"
+		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream"
 	case errors.Is(err, store.ErrExists):
 		return "choose another name, or replace it with --force"
 	case errors.Is(err, store.ErrBusy):
@@ -58,6 +58,8 @@ func hint(cmd *cobra.Command, err error) string {
 		return connectionHint(err)
 	case errors.As(err, &source) && source.Survey != nil:
 		return sourceHint(source.Survey)
+	case errors.Is(err, backup.ErrDiffers) && strings.Contains(err.Error(), "no majority"):
+		return "the file is good, but it is one member's word against another's: back up each with --member, and compare"
 	case errors.Is(err, backup.ErrDiffers):
 		return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
 	case errors.As(err, &other):
@@ -100,7 +102,7 @@ func sourceHint(s *survey.Survey) string {
 		}
 	}
 	if s.Consistency == survey.Differs {
-		return "nobody but you can tell which data is right; each member's can be taken with: --raw --member NAME"
+		return "nobody but you can tell which data is right; back up each member with: --member NAME"
 	}
 	return "if etcd does not run but its data is there, copy the database file with --raw --member NAME"
 }
@@ -111,6 +113,8 @@ func verifyHint(err error) string {
 		return "this is the database of a running etcd; take a snapshot of it with: kubectl etcd backup"
 	case errors.Is(err, verify.ErrNoTrailer):
 		return "if this is a copy of member/snap/db, say so with --raw; it is then read, but cannot be proven"
+	case errors.Is(err, verify.ErrInvalidSidecar):
+		return "to verify the file without what is beside it, add --no-sidecar"
 	case errors.Is(err, verify.ErrSidecar):
 		return "do not restore this file; if it is the sidecar that is wrong, leave it out with --no-sidecar"
 	case errors.Is(err, verify.ErrTrailer), errors.Is(err, verify.ErrCorrupt), errors.Is(err, verify.ErrTruncated), errors.Is(err, verify.ErrCompressed), errors.Is(err, verify.ErrEmpty):

@@ -37,7 +37,9 @@ func openAgent(ctx context.Context, c *Clients, m controlplane.Member, o Options
 	if o.StartTimeout == 0 {
 		o.StartTimeout = 90 * time.Second
 	}
-	if m.Node == "" {
+	// A pod that does not exist is on no node; the scheduler finds the one that a claim's volume is on.
+	unbound := m.Missing() && o.Data && m.DataVolume != nil && m.DataVolume.Kind == "pvc"
+	if m.Node == "" && !unbound {
 		return nil, fmt.Errorf("reach member %s: its pod is on no node", m.Name)
 	}
 	if err := shareable(m, o); err != nil {
@@ -57,7 +59,10 @@ func openAgent(ctx context.Context, c *Clients, m controlplane.Member, o Options
 func closeDetached(ctx context.Context, l Link) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	return l.Close(ctx)
+	if err := l.Close(ctx); err != nil {
+		return &CleanupError{err}
+	}
+	return nil
 }
 
 // shareable refuses members whose files no other pod can see.
@@ -140,6 +145,10 @@ func refused(what string, err error) error {
 // arch is the node's. Users who may not read nodes get the most common one:
 // a wrong guess is seen as an exec format error, before any data moves.
 func (l *agentLink) arch(ctx context.Context) (string, error) {
+	if l.member.Node == "" {
+		l.opts.log("member %s is on no node yet; taking its node for amd64", l.member.Name)
+		return "amd64", nil
+	}
 	node, err := l.clients.Core.Nodes().Get(ctx, l.member.Node, metav1.GetOptions{})
 	if apierrors.IsForbidden(err) {
 		l.opts.log("node %s cannot be read; taking it for amd64", l.member.Node)
@@ -172,7 +181,9 @@ func (l *agentLink) waitRunning(ctx context.Context) error {
 		case err == nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil:
 			return nil
 		case err == nil:
-			if t := podTrouble(pod); t != "" {
+			if t := podTrouble(pod); strings.Contains(t, "exec format error") {
+				return notPossible("utility pod %s on node %s does not start: the node is not of the architecture that was guessed; let the user read nodes (kubectl etcd backup --print-rbac)", l.target.Pod, l.member.Node)
+			} else if t != "" {
 				return notPossible("utility pod %s on node %s does not start: %s", l.target.Pod, l.member.Node, t)
 			}
 			last = describe(pod)
@@ -190,6 +201,11 @@ func (l *agentLink) waitRunning(ctx context.Context) error {
 }
 
 func describe(p *corev1.Pod) string {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return strings.TrimSpace(c.Reason + " " + c.Message)
+		}
+	}
 	if len(p.Status.ContainerStatuses) > 0 {
 		if w := p.Status.ContainerStatuses[0].State.Waiting; w != nil {
 			return strings.TrimSpace(w.Reason + " " + w.Message)

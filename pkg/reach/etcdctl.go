@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ var errNoTool = errors.New("no etcdctl in the member's image")
 // commandTimeout is etcdctl's own; the exec around it gets a little more.
 const commandTimeout = 10 * time.Second
 
+// hashTimeout is for HashKV, which reads the whole database.
+const hashTimeout = 5 * time.Minute
+
 // etcdctl's JSON is the API's own messages. Ids are numbers beyond what a
 // float64 holds, so they are decoded into uint64 fields.
 type (
@@ -30,7 +34,8 @@ type (
 		Revision  int64  `json:"revision"`
 	}
 	ctlStatus []struct {
-		Status struct {
+		Endpoint string
+		Status   struct {
 			Header           ctlHeader `json:"header"`
 			Version          string    `json:"version"`
 			StorageVersion   string    `json:"storageVersion"`
@@ -46,9 +51,10 @@ type (
 		}
 	}
 	ctlHealth []struct {
-		Health bool   `json:"health"`
-		Took   string `json:"took"`
-		Error  string `json:"error"`
+		Endpoint string `json:"endpoint"`
+		Health   bool   `json:"health"`
+		Took     string `json:"took"`
+		Error    string `json:"error"`
 	}
 	ctlMembers struct {
 		Members []struct {
@@ -66,7 +72,8 @@ type (
 		} `json:"alarms"`
 	}
 	ctlHash []struct {
-		HashKV struct {
+		Endpoint string
+		HashKV   struct {
 			Header          ctlHeader `json:"header"`
 			Hash            uint32    `json:"hash"`
 			CompactRevision int64     `json:"compact_revision"`
@@ -101,10 +108,11 @@ func (l *execLink) status(ctx context.Context, r *agent.QueryReply) error {
 	if err := l.etcdctlJSON(ctx, &out, "endpoint", "status"); err != nil {
 		return err
 	}
-	if len(out) != 1 {
-		return fmt.Errorf("etcdctl endpoint status gave %d answers, want 1", len(out))
+	i, err := l.mine(len(out), func(i int) string { return out[i].Endpoint })
+	if err != nil {
+		return err
 	}
-	s := out[0].Status
+	s := out[i].Status
 	r.Status = &etcd.Status{
 		ClusterID: etcd.ID(s.Header.ClusterID), MemberID: etcd.ID(s.Header.MemberID), Version: s.Version, StorageVersion: s.StorageVersion,
 		DBSize: s.DBSize, DBSizeInUse: s.DBSizeInUse, DBSizeQuota: s.DBSizeQuota, Leader: etcd.ID(s.Leader), IsLearner: s.IsLearner,
@@ -113,17 +121,46 @@ func (l *execLink) status(ctx context.Context, r *agent.QueryReply) error {
 	if s.IsLearner {
 		return nil // a learner serves no linearizable reads
 	}
+	return l.health(ctx, r.Status)
+}
+
+// alarmed is how etcdctl's health begins when the read was served and an alarm
+// of any member is active; alarms are asked for on their own.
+const alarmed = "Active Alarm(s)"
+
+func (l *execLink) health(ctx context.Context, s *etcd.Status) error {
 	var h ctlHealth
 	err := l.etcdctlJSON(ctx, &h, "endpoint", "health")
+	i, merr := l.mine(len(h), func(i int) string { return h[i].Endpoint })
 	switch {
-	case len(h) == 1 && h[0].Health:
-		r.Status.Latency, _ = time.ParseDuration(h[0].Took)
-	case len(h) == 1:
-		r.Status.Errors = append(r.Status.Errors, "linearizable read: "+h[0].Error)
+	case merr == nil && (h[i].Health || strings.HasPrefix(h[i].Error, alarmed)):
+		s.Latency, _ = time.ParseDuration(h[i].Took)
+	case merr == nil:
+		s.Errors = append(s.Errors, "linearizable read: "+h[i].Error)
 	case err != nil:
-		r.Status.Errors = append(r.Status.Errors, "linearizable read: "+err.Error())
+		s.Errors = append(s.Errors, "linearizable read: "+err.Error())
+	default:
+		return merr
 	}
 	return nil
+}
+
+// mine finds this member among the answers. There is one, except where the
+// container's own environment names the endpoints, mostly those of all members.
+func (l *execLink) mine(n int, endpoint func(int) string) (int, error) {
+	if !l.preset()["ETCDCTL_ENDPOINTS"] {
+		if n != 1 {
+			return 0, fmt.Errorf("etcdctl gave %d answers, want 1", n)
+		}
+		return 0, nil
+	}
+	own := slices.Concat([]string{l.member.Endpoint, l.member.PodEndpoint}, l.member.AdvertiseClientURLs, l.member.ListenClientURLs)
+	for i := range n {
+		if slices.Contains(own, endpoint(i)) {
+			return i, nil
+		}
+	}
+	return 0, errNoTool // it speaks of other members only
 }
 
 func (l *execLink) members(ctx context.Context, r *agent.QueryReply) error {
@@ -159,10 +196,11 @@ func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) err
 	if err != nil {
 		return err
 	}
-	if len(out) != 1 {
-		return fmt.Errorf("etcdctl endpoint hashkv gave %d answers, want 1", len(out))
+	i, err := l.mine(len(out), func(i int) string { return out[i].Endpoint })
+	if err != nil {
+		return err
 	}
-	h := out[0].HashKV
+	h := out[i].HashKV
 	r.Hash = &etcd.HashKV{Hash: h.Hash, Revision: h.HashRevision, CompactRevision: h.CompactRevision}
 	if r.Hash.Revision == 0 { // before etcd 3.6 the answer does not say it
 		if r.Hash.Revision = rev; rev == 0 {
@@ -192,13 +230,17 @@ func tlsRefused(err error) bool {
 }
 
 func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout+20*time.Second)
+	limit := commandTimeout
+	if args[1] == "hashkv" {
+		limit = hashTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit+20*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	err := l.exec(ctx, podexec.Cmd{Args: append(l.etcdctlArgs(), append(args, "-w", "json")...), Stdout: &out})
+	err := l.exec(ctx, podexec.Cmd{Args: append(l.etcdctlArgs(limit), append(args, "-w", "json")...), Stdout: &out})
 	jerr := json.Unmarshal(out.Bytes(), into)
-	if err != nil && notFound(err) {
-		return errNoTool
+	if err != nil && (notFound(err) || strings.Contains(err.Error(), "conflicting environment variable")) {
+		return errNoTool // or none that can be told what to do: its environment comes from elsewhere
 	}
 	if err != nil {
 		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), plainExit(err))
@@ -246,20 +288,28 @@ func plainExit(err error) error {
 	return &podexec.ExitError{Code: exit.Code, Stderr: said}
 }
 
-// etcdctlArgs is etcdctl with the flags that reach this member. A flag whose
-// variable is in the container's environment is left out: etcdctl refuses both.
-func (l *execLink) etcdctlArgs() []string {
-	preset := map[string]bool{}
-	if l.member.Object != nil {
-		for _, c := range l.member.Object.Spec.Containers {
-			if c.Name != l.member.Container {
-				continue
-			}
-			for _, e := range c.Env {
-				preset[e.Name] = true
-			}
+// preset is what the container's environment sets already.
+func (l *execLink) preset() map[string]bool {
+	set := map[string]bool{}
+	if l.member.Object == nil {
+		return set
+	}
+	for _, c := range l.member.Object.Spec.Containers {
+		if c.Name != l.member.Container {
+			continue
+		}
+		for _, e := range c.Env {
+			set[e.Name] = true
 		}
 	}
+	return set
+}
+
+// etcdctlArgs is etcdctl with the flags that reach this member. A flag whose
+// variable is in the container's environment is left out: etcdctl refuses both.
+// Without a limit the command takes as long as it takes.
+func (l *execLink) etcdctlArgs(limit time.Duration) []string {
+	preset := l.preset()
 	files := clientTLS(l.member)[l.tls]
 	args := []string{"etcdctl"}
 	for _, f := range []struct{ flag, env, value string }{
@@ -267,9 +317,9 @@ func (l *execLink) etcdctlArgs() []string {
 		{"cacert", "ETCDCTL_CACERT", files.CA},
 		{"cert", "ETCDCTL_CERT", files.Cert},
 		{"key", "ETCDCTL_KEY", files.Key},
-		{"command-timeout", "ETCDCTL_COMMAND_TIMEOUT", commandTimeout.String()},
+		{"command-timeout", "ETCDCTL_COMMAND_TIMEOUT", limit.String()},
 	} {
-		if f.value != "" && !preset[f.env] {
+		if f.value != "" && f.value != "0s" && !preset[f.env] {
 			args = append(args, "--"+f.flag+"="+f.value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,31 +251,96 @@ func TestExecSnapshot(t *testing.T) {
 	}
 }
 
-// Cancelling ends the etcdctl that runs, not only the wait for it, and removes its file.
+// An exec outlives its client: when the client goes away stdin ends, and then so do the etcdctl that runs and its file.
 func TestExecSnapshotIsCancelled(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{etcdtest.Find(t, "3.6")}})
+	c.PutBytes(t, 3<<20)
 	ctx, cancel := context.WithCancel(t.Context())
 	l := inContainer(c.Members[0])
 	run := l.run
-	removed := make(chan string, 1)
+	ended, path := make(chan error, 1), ""
 	l.run = func(rctx context.Context, cmd podexec.Cmd) error {
-		switch {
-		case slices.Contains(cmd.Args, "save"):
-			cancel()
-		case slices.Contains(cmd.Args, remove):
-			removed <- cmd.Args[len(cmd.Args)-1]
+		if !slices.Contains(cmd.Args, "save") {
+			return run(rctx, cmd)
 		}
-		return run(rctx, cmd)
+		path = cmd.Args[len(cmd.Args)-1]
+		cmd.Stdout = io.Discard // what is copied is of no interest, and its reader will be gone
+		go func() { ended <- run(context.WithoutCancel(rctx), cmd) }()
+		cancel()
+		<-rctx.Done()
+		return rctx.Err()
 	}
-	if _, err := l.Snapshot(ctx, false, &bytes.Buffer{}, func(agent.SnapshotProgress) {}); err == nil {
-		t.Error("a cancelled snapshot succeeds")
+	if _, err := l.Snapshot(ctx, false, &bytes.Buffer{}, func(agent.SnapshotProgress) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled snapshot: %v", err)
 	}
-	path := <-removed
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the command outlives its client")
+	}
 	for _, p := range []string{path, path + ".part"} {
 		if _, err := os.Stat(p); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s was left: %v", p, err)
 		}
+	}
+}
+
+// Where the container's environment names all members, this member's answer is the one that counts.
+func TestEtcdctlOfAllMembers(t *testing.T) {
+	t.Parallel()
+	b := etcdtest.Find(t, "3.6")
+	c := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{b, b, b}})
+	var all []string
+	for _, m := range c.Members {
+		all = append(all, m.Endpoint)
+	}
+	seen := map[string]bool{}
+	for _, m := range c.Members {
+		l := inContainer(m)
+		l.member.Container = "etcd"
+		l.member.Object = &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "etcd", Env: []corev1.EnvVar{{Name: "ETCDCTL_ENDPOINTS"}}}}}}
+		run := l.run
+		l.run = func(ctx context.Context, cmd podexec.Cmd) error {
+			cmd.Args = slices.Concat(cmd.Args[:1], []string{"--endpoints=" + strings.Join(all, ",")}, cmd.Args[1:]) // what the variable does
+			return run(ctx, cmd)
+		}
+		zero := int64(0)
+		r, err := l.Query(t.Context(), Question{Status: true, HashAt: &zero})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status.Latency == 0 || r.Hash == nil || r.Hash.Hash == 0 {
+			t.Errorf("%+v", r)
+		}
+		seen[r.Status.MemberID.String()] = true
+	}
+	if len(seen) != len(c.Members) {
+		t.Errorf("%d members answered as %v", len(c.Members), seen)
+	}
+}
+
+// An alarm of any member makes etcdctl call every member unhealthy, although it serves reads.
+func TestEtcdctlWithAlarm(t *testing.T) {
+	t.Parallel()
+	for _, minor := range etcdtest.Minors {
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			c := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{etcdtest.Find(t, minor)}, Args: []string{"--quota-backend-bytes", "65536"}})
+			client := c.Members[0].Client(t)
+			for range 5000 {
+				if _, err := client.Put(t.Context(), "key", strings.Repeat("x", 20000)); err != nil {
+					break // the quota is spent
+				}
+			}
+			r, err := inContainer(c.Members[0]).Query(t.Context(), Question{Status: true, Alarms: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Alarms) != 1 || r.Alarms[0].Type != "NOSPACE" || r.Status.Latency == 0 {
+				t.Errorf("alarms %+v, status %+v", r.Alarms, r.Status)
+			}
+		})
 	}
 }
 
@@ -313,11 +379,11 @@ func TestEtcdctlArgs(t *testing.T) {
 			{Name: "other", Env: []corev1.EnvVar{{Name: "ETCDCTL_CERT"}}},
 			{Name: "etcd", Env: []corev1.EnvVar{{Name: "ETCDCTL_CACERT"}, {Name: "ETCDCTL_ENDPOINTS"}}},
 		}}}}
-	got := (&execLink{member: m}).etcdctlArgs()
+	got := (&execLink{member: m}).etcdctlArgs(commandTimeout)
 	if want := []string{"etcdctl", "--cert=/cert", "--key=/key", "--command-timeout=10s"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q: etcdctl refuses a flag that is also in its environment", got, want)
 	}
-	got = (&execLink{member: controlplane.Member{Endpoint: "http://127.0.0.1:2379"}}).etcdctlArgs()
+	got = (&execLink{member: controlplane.Member{Endpoint: "http://127.0.0.1:2379"}}).etcdctlArgs(commandTimeout)
 	if want := []string{"etcdctl", "--endpoints=http://127.0.0.1:2379", "--command-timeout=10s"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

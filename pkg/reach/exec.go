@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,93 +99,91 @@ func openExec(ctx context.Context, c *Clients, m controlplane.Member, o Options)
 	return l, nil
 }
 
-// save runs etcdctl with its stdin held by the shell: when the client goes
-// away stdin ends, and with it etcdctl, which an exec alone would outlive.
-const save = `exec 3<&0
-"$@" </dev/null 3<&- & p=$!
-(while read -r x <&3; do :; done; kill $p 2>/dev/null) & w=$!
+// snapshotScript saves a snapshot to a file, prints it and removes it: $1 is the
+// file, the rest the command that saves. Its stdin is held open by the client;
+// when that ends, so does all of this, which an exec alone would outlive. Some
+// images have a shell and a cp but no cat; where there is no rm the file is emptied.
+const snapshotScript = `f=$1; shift
+clean() { for x in "$f" "$f.part"; do rm -f "$x" 2>/dev/null || { [ -e "$x" ] && : >"$x"; }; done; }
+stop() { kill $p 2>/dev/null; wait $p 2>/dev/null; clean; exit 1; }
+trap stop TERM INT HUP
+exec 3<&0
+(while read -r x <&3; do :; done; kill -TERM $$) >/dev/null 2>&1 & w=$!
 exec 3<&-
+"$@" </dev/null >/dev/null & p=$!
 wait $p; rc=$?
+if [ $rc = 0 ]; then
+  if command -v cat >/dev/null; then cat "$f" & else cp "$f" /dev/stdout & fi
+  p=$!; wait $p; rc=$?
+fi
+clean
 kill $w 2>/dev/null
 exit $rc`
 
-// read prints a file: images with a shell but no cat have a cp.
-const read = `if command -v cat >/dev/null; then exec cat "$1"; else exec cp "$1" /dev/stdout; fi`
-
-// remove empties what it cannot delete: the static bash of some images comes without rm.
-const remove = `for f in "$1" "$1.part"; do rm -f "$f" 2>/dev/null || { [ -e "$f" ] && : > "$f"; }; done; exit 0`
-
-// Snapshot saves to a file in the member's container, reads it out and removes
-// it. etcd's trailer proves that all of it came: neither exec nor cat would say.
+// Snapshot saves to a file in the member's container and reads it out. etcd's
+// trailer proves that all of it came: neither exec nor cat would say.
 func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
 	before, err := l.Query(ctx, Question{Status: true})
 	if err != nil {
 		return nil, err
 	}
 	path := "/tmp/kubectl-etcd-" + rand.String(8) + ".db"
-	defer l.removeFile(ctx, path)
-	if err := l.saveTo(ctx, path); err != nil {
-		return nil, err
-	}
-	after, err := l.Query(ctx, Question{Status: true})
-	if err != nil {
-		return nil, err
-	}
 	reply, err := agent.Pump(compress, w, func(w io.Writer) error {
-		total := before.Status.DBSize
-		counted := &progressWriter{w: w, report: func(done int64) { progress(agent.SnapshotProgress{Done: done, Total: max(total, done)}) }}
-		err := l.exec(ctx, podexec.Cmd{Args: []string{"sh", "-c", read, "sh", path}, Stdout: counted})
-		if err != nil {
-			return fmt.Errorf("read %s in pod %s: %w", path, l.member.Pod, err)
-		}
-		return nil
+		return l.saveAndRead(ctx, path, w, func(done int64) {
+			progress(agent.SnapshotProgress{Done: done, Total: max(before.Status.DBSize, done)})
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	if !reply.Plain.Trailer {
-		return nil, fmt.Errorf("read %s in pod %s: the copy was cut after %d bytes", path, l.member.Pod, reply.Plain.Size)
+		return nil, fmt.Errorf("read %s in pod %s: %w after %d bytes", path, l.member.Pod, podexec.ErrCut, reply.Plain.Size)
+	}
+	after, err := l.Query(ctx, Question{Status: true})
+	if err != nil {
+		return nil, err
 	}
 	reply.Before, reply.After = before.Status, after.Status
 	return reply, nil
 }
 
-func (l *execLink) saveTo(ctx context.Context, path string) error {
+func (l *execLink) saveAndRead(ctx context.Context, path string, w io.Writer, progress func(done int64)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := podexec.DefaultTiming.Silence
+	watch := time.AfterFunc(time.Hour, func() {
+		cancel(fmt.Errorf("%w: no data for %s", podexec.ErrStalled, silence))
+	})
+	watch.Stop() // until the first byte: saving is silent
+	defer watch.Stop()
 	hold, release := io.Pipe() // stdin stays open for as long as this runs
 	defer func() { _ = release.Close() }()
-	args := append([]string{"sh", "-c", save, "sh"}, l.etcdctlArgs()...)
-	args = append(args, "snapshot", "save", path)
-	for i, a := range args { // the snapshot takes as long as it takes; ctx bounds it
-		if strings.HasPrefix(a, "--command-timeout=") {
-			args = append(args[:i], args[i+1:]...)
-			break
+	args := slices.Concat([]string{"sh", "-c", snapshotScript, "sh", path}, l.etcdctlArgs(0), []string{"snapshot", "save", path})
+	out := &watchedWriter{w: w, report: progress, watch: watch, silence: silence}
+	if err := l.exec(ctx, podexec.Cmd{Args: args, Stdin: hold, Stdout: out}); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
 		}
-	}
-	err := l.exec(ctx, podexec.Cmd{Args: args, Stdin: hold, Stdout: io.Discard})
-	if err != nil {
-		return fmt.Errorf("etcdctl snapshot save in pod %s: %w", l.member.Pod, err)
+		return fmt.Errorf("save and read a snapshot in pod %s: %w", l.member.Pod, plainExit(err))
 	}
 	return nil
 }
 
-func (l *execLink) removeFile(ctx context.Context, path string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	err := l.exec(ctx, podexec.Cmd{Args: []string{"sh", "-c", remove, "sh", path}, Stdout: io.Discard})
-	if err != nil {
-		l.opts.log("warning: could not remove %s in pod %s: %v", path, l.member.Pod, err)
-	}
+// watchedWriter counts, and is watched for silence between its writes: not in
+// one, where it is the destination that is slow.
+type watchedWriter struct {
+	w       io.Writer
+	done    int64
+	report  func(int64)
+	watch   *time.Timer
+	silence time.Duration
 }
 
-type progressWriter struct {
-	w      io.Writer
-	done   int64
-	report func(int64)
-}
-
-func (p *progressWriter) Write(b []byte) (int, error) {
+func (p *watchedWriter) Write(b []byte) (int, error) {
+	p.watch.Stop()
 	n, err := p.w.Write(b)
 	p.done += int64(n)
 	p.report(p.done)
+	p.watch.Reset(p.silence)
 	return n, err
 }

@@ -49,11 +49,32 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 	if err := c.require(ctx, m.Namespace, rights(Forward)); err != nil {
 		return nil, err
 	}
-	tls, err := readTLS(ctx, c, m)
+	var failed error
+	for i, files := range clientTLS(m) {
+		l, err := forwardWith(ctx, c, m, files, o)
+		if err == nil {
+			return l, nil
+		}
+		if failed == nil {
+			failed = err
+		}
+		if i == 0 && !etcd.IsTLS(err) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, failed
+	}
+	return nil, &NotPossible{Err: failed}
+}
+
+// forwardWith connects with one set of files and asks once, since dialling
+// alone says nothing: a port-forward can be refused anywhere on its way.
+func forwardWith(ctx context.Context, c *Clients, m controlplane.Member, files controlplane.TLSFiles, o Options) (Link, error) {
+	tls, err := readTLS(ctx, c, m, files)
 	if err != nil {
 		return nil, err
 	}
-	d := &forwarder{clients: c, member: m}
 	name := o.ServerName
 	if name == "" {
 		name = m.ServerName
@@ -62,6 +83,7 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 	if tls == nil {
 		scheme = "http"
 	}
+	d := &forwarder{clients: c, member: m}
 	conn, err := etcd.Dial(ctx, etcd.Config{
 		Endpoint: fmt.Sprintf("%s://localhost:%d", scheme, m.LoopbackPort), TLS: tls, ServerName: name,
 		Username: o.Username, Password: o.Password, Dial: d.dial,
@@ -69,11 +91,17 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if _, err := conn.Status(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	return &connLink{way: Forward, conn: conn}, nil
 }
 
-func readTLS(ctx context.Context, c *Clients, m controlplane.Member) (*etcd.TLS, error) {
-	if m.ClientTLS.Empty() {
+func readTLS(ctx context.Context, c *Clients, m controlplane.Member, files controlplane.TLSFiles) (*etcd.TLS, error) {
+	if files.Empty() {
 		return nil, nil
 	}
 	refs := m.TLSSecretRefs()
@@ -81,11 +109,15 @@ func readTLS(ctx context.Context, c *Clients, m controlplane.Member) (*etcd.TLS,
 	for _, f := range []struct {
 		path string
 		into *[]byte
-	}{{m.ClientTLS.CA, &t.CA}, {m.ClientTLS.Cert, &t.Cert}, {m.ClientTLS.Key, &t.Key}} {
+	}{{files.CA, &t.CA}, {files.Cert, &t.Cert}, {files.Key, &t.Key}} {
 		if f.path == "" {
 			continue
 		}
-		b, err := readRef(ctx, c, refs[f.path])
+		ref, ok := refs[f.path]
+		if !ok {
+			return nil, notPossible("the file %s is in no Secret", f.path)
+		}
+		b, err := readRef(ctx, c, ref)
 		if err != nil {
 			return nil, err
 		}

@@ -10,8 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	authv1client "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -74,6 +77,10 @@ type Options struct {
 	StartTimeout time.Duration
 	// Data mounts the member's data directory, read-only, into the utility pod.
 	Data bool
+	// Ask are the ways by which OpenQuery may ask, best first.
+	Ask []Way
+	// Warn is told what the user should know even without -v. Nil is silent.
+	Warn func(format string, args ...any)
 	// Log is told what is being done, one line at a time. Nil is silent.
 	Log func(format string, args ...any)
 
@@ -112,51 +119,99 @@ func (q Question) request(e agent.Endpoint) agent.QueryRequest {
 	return agent.QueryRequest{Endpoint: e, Status: q.Status, Members: q.Members, Alarms: q.Alarms, HashAt: q.HashAt}
 }
 
-// OpenQuery opens the cheapest way that answers questions: etcdctl in the
-// member's own container, and where the image has none a port-forward.
-func OpenQuery(ctx context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
+// OpenQuery opens a way that answers questions, the first of Options.Ask that
+// can: by default etcdctl in the member's own container, and where the image has
+// none, or the user may not exec, a port-forward.
+func OpenQuery(_ context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
 	if m.Missing() {
 		return nil, fmt.Errorf("reach member %s: its pod does not exist", m.Name)
 	}
-	if o.Username != "" { // etcdctl would want the password in its arguments
-		return openForward(ctx, c, m, o)
+	ways := o.Ask
+	if len(ways) == 0 {
+		ways = []Way{Exec, Forward}
 	}
-	return &queryLink{execLink: execLink{clients: c, member: m, opts: o}}, nil
+	if o.Username != "" { // etcdctl would want the password in its arguments
+		ways = slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return w == Exec })
+	}
+	return &queryLink{clients: c, member: m, opts: o, ways: ways}, nil
 }
 
-// queryLink finds out at its first question whether there is an etcdctl: asking
-// for that alone would cost another process in the member's container.
+// queryLink finds out at its questions which way can answer: asking for an
+// etcdctl alone would cost another process in the member's container.
 type queryLink struct {
-	execLink
-	forward Link // once there is no etcdctl
+	clients *Clients
+	member  controlplane.Member
+	opts    Options
+	ways    []Way // not tried yet
+	link    Link  // the one in use
+	why     []string
 }
 
 func (l *queryLink) Way() Way {
-	if l.forward != nil {
-		return Forward
+	if l.link == nil {
+		return Auto
 	}
-	return Exec
+	return l.link.Way()
 }
 
 func (l *queryLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
-	if l.forward == nil {
-		r, err := l.execLink.Query(ctx, q)
-		if !errors.Is(err, errNoTool) {
-			return r, err
-		}
-		l.opts.log("member %s: no etcdctl in its image", l.member.Name)
-		if l.forward, err = openForward(ctx, l.clients, l.member, l.opts); err != nil {
+	for {
+		if err := l.next(ctx); err != nil {
 			return nil, err
 		}
+		r, err := l.link.Query(ctx, q)
+		if err == nil || !errors.Is(err, errNoTool) && !apierrors.IsForbidden(err) {
+			return r, err
+		}
+		l.giveUp(l.link.Way(), err)
+		_ = l.Close(ctx)
+		l.link = nil
 	}
-	return l.forward.Query(ctx, q)
+}
+
+// next opens the next way, if none is open.
+func (l *queryLink) next(ctx context.Context) error {
+	for l.link == nil {
+		if len(l.ways) == 0 {
+			return notPossible("ask member %s: %s", l.member.Name, strings.Join(l.why, "; "))
+		}
+		way := l.ways[0]
+		l.ways = l.ways[1:]
+		var err error
+		switch way {
+		case Forward:
+			l.link, err = openForward(ctx, l.clients, l.member, l.opts)
+		case Agent:
+			l.link, err = openAgent(ctx, l.clients, l.member, l.opts)
+		default:
+			l.link = &execLink{clients: l.clients, member: l.member, opts: l.opts}
+		}
+		if err != nil {
+			if !fallsBack(err) {
+				return err
+			}
+			l.link = nil
+			l.giveUp(way, err)
+		}
+	}
+	return nil
+}
+
+func (l *queryLink) giveUp(way Way, err error) {
+	l.opts.log("member %s: cannot be asked by %s: %v", l.member.Name, way, err)
+	l.why = append(l.why, fmt.Sprintf("%s: %v", way, err))
+}
+
+// Snapshot is not what this link is for: Open gives one that can.
+func (l *queryLink) Snapshot(context.Context, bool, io.Writer, func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
+	return nil, errors.New("a link for questions takes no snapshots")
 }
 
 func (l *queryLink) Close(ctx context.Context) error {
-	if l.forward == nil {
+	if l.link == nil {
 		return nil
 	}
-	return l.forward.Close(ctx)
+	return l.link.Close(ctx)
 }
 
 // Open opens a way that can take a snapshot. Auto prefers a port-forward where
@@ -187,6 +242,9 @@ func Open(ctx context.Context, c *Clients, m controlplane.Member, way Way, o Opt
 		l, err := Open(ctx, c, m, w, o)
 		if err == nil {
 			o.log("member %s: reached by %s", m.Name, w)
+			if w == Exec && o.Warn != nil {
+				o.Warn("member %s: only its own shell can be used (%s); the snapshot is written to its container's disk first, and removed again", m.Name, strings.Join(why, "; "))
+			}
 			return l, nil
 		}
 		if ctx.Err() != nil || !fallsBack(err) {
@@ -213,6 +271,12 @@ func Plan(m controlplane.Member, way Way, o Options) (Way, []string) {
 	name := objectName(m)
 	return way, []string{"ConfigMap " + m.Namespace + "/" + name, "Pod " + m.Namespace + "/" + name}
 }
+
+// CleanupError says that something was left behind.
+type CleanupError struct{ Err error }
+
+func (e *CleanupError) Error() string { return "clean up: " + e.Err.Error() }
+func (e *CleanupError) Unwrap() error { return e.Err }
 
 // NotPossible is an error of a way that this cluster or this user's rights do
 // not allow, as opposed to one that failed: another way may work.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -45,7 +46,7 @@ func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, e
 	}
 	running := map[string]bool{}
 	for _, p := range pods.Items {
-		r := p.Status.Phase == "Running" && p.DeletionTimestamp == nil
+		r := p.DeletionTimestamp == nil && (p.Status.Phase == corev1.PodRunning || p.Status.Phase == corev1.PodPending && begins(p.ObjectMeta))
 		running[p.Namespace+"/"+p.Name] = r
 		add("Pod", p.ObjectMeta, r)
 	}
@@ -54,7 +55,14 @@ func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, e
 		return nil, fmt.Errorf("list ConfigMaps: %w", err)
 	}
 	for _, cm := range cms.Items {
-		add("ConfigMap", cm.ObjectMeta, running[cm.Namespace+"/"+cm.Name])
+		r, pod := running[cm.Namespace+"/"+cm.Name]
+		add("ConfigMap", cm.ObjectMeta, r || !pod && begins(cm.ObjectMeta))
 	}
 	return out, nil
 }
+
+// begins says that an object is so young that its client may still be at it.
+func begins(o metav1.ObjectMeta) bool { return time.Since(o.CreationTimestamp.Time) < startsWithin }
+
+// startsWithin is longer than any pod is waited for by default.
+const startsWithin = 3 * time.Minute

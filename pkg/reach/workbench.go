@@ -3,6 +3,7 @@ package reach
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -30,8 +31,8 @@ func Rehearse(ctx context.Context, c *Clients, m controlplane.Member, o Options,
 		return nil, err
 	}
 	defer func() {
-		if cerr := closeDetached(ctx, link); err == nil {
-			err = cerr
+		if cerr := closeDetached(ctx, link); cerr != nil {
+			err = errors.Join(err, cerr)
 		}
 	}()
 	l := link.(*agentLink)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -19,40 +21,59 @@ import (
 const (
 	memberName = "rehearsal"
 	dataDir    = "data"
+	// etcd wants a port in the name of a socket too.
+	clientSocket, peerSocket = "client.sock:0", "peer.sock:0"
 
 	askTimeout  = 30 * time.Second
 	stopTimeout = 10 * time.Second
 )
 
-// urls are where the etcd of a rehearsal listens.
-type urls struct{ client, peer string }
+// place is where the etcd of a rehearsal is: its folder, the folder of its sockets, and what it listens on.
+type place struct{ dir, sockets, client, peer string }
 
-// chooseURLs prefers sockets in the temporary folder, which only our user can reach: what is restored holds all of a
+// choosePlace prefers sockets in a private folder, which only our user can reach: what is restored holds all of a
 // cluster's Secrets, and a port on the loopback interface can be reached by everyone on the machine. Windows has no
 // choice.
-func chooseURLs() (urls, error) {
+func choosePlace(dir string, secure bool) (p place, err error) {
+	p.dir = dir
+	if p.sockets, err = socketFolder(dir); err != nil {
+		return p, err
+	}
+	s := ""
+	if secure {
+		s = "s"
+	}
 	if runtime.GOOS != "windows" {
-		// Relative to the working directory, because the path of a socket must be short. etcd wants a port.
-		return urls{client: "unix://client.sock:0", peer: "unix://peer.sock:0"}, nil
+		// Relative to the sockets' folder, which is etcd's working directory.
+		p.client, p.peer = "unix"+s+"://"+clientSocket, "unix://"+peerSocket
+		return p, nil
 	}
 	var u [2]string
 	for i := range u {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return urls{}, fmt.Errorf("find free port: %w", err)
+			return p, fmt.Errorf("find free port: %w", err)
 		}
 		defer l.Close()
-		u[i] = "http://" + l.Addr().String()
+		u[i] = l.Addr().String()
 	}
-	return urls{client: u[0], peer: u[1]}, nil
+	p.client, p.peer = "http"+s+"://"+u[0], "http://"+u[1]
+	return p, nil
 }
 
-// clientEndpoint is how a client outside of dir reaches etcd.
-func (u urls) clientEndpoint(dir string) string {
-	if name, ok := strings.CutPrefix(u.client, "unix://"); ok {
-		return "unix://" + filepath.Join(dir, name)
+// remove removes what is not in dir.
+func (p place) remove() {
+	if p.sockets != p.dir {
+		_ = os.RemoveAll(p.sockets)
 	}
-	return u.client
+}
+
+// endpoint is how a client in another folder reaches etcd.
+func (p place) endpoint() string {
+	if scheme, ok := strings.CutSuffix(p.client, clientSocket); ok {
+		return scheme + filepath.Join(p.sockets, clientSocket)
+	}
+	return p.client
 }
 
 // server is a running etcd.
@@ -60,20 +81,25 @@ type server struct {
 	cmd      *exec.Cmd
 	log      *lastLines
 	endpoint string
+	identity *identity
 	// done is closed when the process is gone; err says how it ended.
 	done chan struct{}
 	err  error
 }
 
-func startEtcd(ctx context.Context, program, dir string, u urls, quota int64) (*server, error) {
-	s := &server{log: &lastLines{}, endpoint: u.clientEndpoint(dir), done: make(chan struct{})}
+// startEtcd starts etcd on the restored data, with TLS where there is an identity.
+func startEtcd(program string, p place, quota int64, id *identity) (*server, error) {
+	s := &server{log: &lastLines{}, endpoint: p.endpoint(), identity: id, done: make(chan struct{})}
 	// Not CommandContext: when ctx ends, stop is called, which waits too.
-	s.cmd = exec.Command(program, "--name", memberName, "--data-dir", dataDir,
-		"--listen-client-urls", u.client, "--advertise-client-urls", u.client,
-		"--listen-peer-urls", u.peer, "--initial-advertise-peer-urls", u.peer,
-		"--initial-cluster", memberName+"="+u.peer, "--initial-cluster-token", "kubectl-etcd-rehearsal",
+	s.cmd = exec.Command(program, "--name", memberName, "--data-dir", filepath.Join(p.dir, dataDir),
+		"--listen-client-urls", p.client, "--advertise-client-urls", p.client,
+		"--listen-peer-urls", p.peer, "--initial-advertise-peer-urls", p.peer,
+		"--initial-cluster", memberName+"="+p.peer, "--initial-cluster-token", "kubectl-etcd-rehearsal",
 		"--quota-backend-bytes", strconv.FormatInt(quota, 10), "--logger", "zap")
-	s.cmd.Dir = dir
+	if id != nil {
+		s.cmd.Args = append(s.cmd.Args, id.args...)
+	}
+	s.cmd.Dir = p.sockets
 	s.cmd.Env = environment()
 	s.cmd.WaitDelay = 5 * time.Second
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -127,8 +153,11 @@ func (s *server) waitHealthy(ctx context.Context, timeout time.Duration) (*clien
 		case <-ctx.Done():
 		}
 	}()
-	client, err := clientv3.New(clientv3.Config{Context: context.WithoutCancel(ctx), Endpoints: []string{s.endpoint},
-		Logger: zap.NewNop()})
+	cfg := clientv3.Config{Context: context.WithoutCancel(ctx), Endpoints: []string{s.endpoint}, Logger: zap.NewNop()}
+	if s.identity != nil {
+		cfg.TLS = s.identity.client
+	}
+	client, err := clientv3.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
@@ -136,6 +165,10 @@ func (s *server) waitHealthy(ctx context.Context, timeout time.Duration) (*clien
 		var asked error
 		if _, asked = client.Get(ctx, "kubectl-etcd-rehearsal"); asked == nil {
 			return client, nil
+		}
+		if errors.Is(asked, rpctypes.ErrUserEmpty) || errors.Is(asked, rpctypes.ErrPermissionDenied) {
+			client.Close()
+			return nil, fmt.Errorf("%w: its authentication is on, and refuses the user %s: %w", errNoAnswer, rootUser, asked)
 		}
 		select {
 		case <-ctx.Done():
@@ -156,5 +189,5 @@ func (s *server) whyNot(ctx context.Context, asked error) error {
 	}
 }
 
-// errNoAnswer says that etcd was healthy and then did not answer.
+// errNoAnswer says that etcd started and then did not answer.
 var errNoAnswer = errors.New("restored etcd does not answer")

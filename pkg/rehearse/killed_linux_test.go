@@ -46,7 +46,8 @@ func TestKilledLeavesNoEtcd(t *testing.T) {
 	path := etcdtest.Start(t, b).Save(t)
 	dir := t.TempDir()
 	child := exec.CommandContext(t.Context(), os.Args[0], path, dir, b.Etcd, b.Etcdutl)
-	child.Env = append(os.Environ(), childEnv+"=1")
+	// What it leaves behind goes with the test.
+	child.Env = append(os.Environ(), childEnv+"=1", "TMPDIR="+dir)
 	if _, err := child.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestKilledLeavesNoEtcd(t *testing.T) {
 	}
 }
 
-// processesIn counts the processes whose working directory is, or was, in dir.
+// processesIn counts the processes whose working directory is, or was, in dir, or that were told of a rehearsal there.
 func processesIn(t *testing.T, dir string) (n int) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/cwd")
@@ -86,7 +87,9 @@ func processesIn(t *testing.T, dir string) (n int) {
 		t.Fatalf("list processes: %v, %d found", err, len(links))
 	}
 	for _, link := range links {
-		if cwd, err := os.Readlink(link); err == nil && strings.HasPrefix(cwd, dir) {
+		cwd, _ := os.Readlink(link)
+		args, _ := os.ReadFile(filepath.Join(filepath.Dir(link), "cmdline"))
+		if strings.HasPrefix(cwd, dir) || strings.Contains(string(args), dir+"/etcd-rehearsal-") {
 			n++
 		}
 	}

@@ -55,7 +55,7 @@ type Config struct {
 	// which restores too.
 	Etcd, Etcdutl string
 	// Dir is where the temporary folder is made, with room for the database, twice where the snapshot is
-	// compressed. Default: os.TempDir.
+	// compressed. Default: the snapshot's folder, or os.TempDir where that cannot be written.
 	Dir string
 	// QuotaBytes is etcd's quota. Default: 8 GiB, or twice the database where that is more.
 	QuotaBytes int64
@@ -118,9 +118,9 @@ func Run(ctx context.Context, c Config) (_ *Result, err error) {
 			return nil, err
 		}
 	}
-	dir, err := os.MkdirTemp(c.Dir, "etcd-rehearsal-")
+	dir, err := makeDir(c)
 	if err != nil {
-		return nil, fmt.Errorf("create temporary folder: %w", err)
+		return nil, err
 	}
 	defer func() {
 		if removeErr := os.RemoveAll(dir); removeErr != nil && err == nil {
@@ -143,12 +143,19 @@ func rehearse(ctx context.Context, c Config, tools tools, report *verify.Report,
 	r.Unpack = took
 
 	c.Progress("restore")
-	urls, err := chooseURLs()
+	place, err := choosePlace(dir, report.AuthEnabled)
 	if err != nil {
 		return err
 	}
+	defer place.remove()
+	var id *identity
+	if report.AuthEnabled {
+		if id, err = newIdentity(dir); err != nil {
+			return err
+		}
+	}
 	started := time.Now()
-	if err := restore(ctx, tools, plain, dir, urls, report.Raw); err != nil {
+	if err := restore(ctx, tools, plain, place, report.Raw); err != nil {
 		return err
 	}
 	r.Restore = time.Since(started)
@@ -162,7 +169,7 @@ func rehearse(ctx context.Context, c Config, tools tools, report *verify.Report,
 		timeout = defaultStartTimeout
 	}
 	started = time.Now()
-	server, err := startEtcd(ctx, tools.etcd, dir, urls, quota)
+	server, err := startEtcd(tools.etcd, place, quota, id)
 	if err != nil {
 		return err
 	}
@@ -175,5 +182,5 @@ func rehearse(ctx context.Context, c Config, tools tools, report *verify.Report,
 	r.Start = time.Since(started)
 
 	c.Progress("compare")
-	return compare(ctx, client, urls.clientEndpoint(dir), report, r)
+	return compare(ctx, client, server.endpoint, report, r)
 }

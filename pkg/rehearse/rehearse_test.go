@@ -184,6 +184,88 @@ func TestRunWithoutPrograms(t *testing.T) {
 	}
 }
 
+// TestRunWithAuth: an etcd whose authentication is on answers only to its users, and nobody has to tell a password.
+func TestRunWithAuth(t *testing.T) {
+	for _, minor := range etcdtest.Minors {
+		t.Run("etcd-"+minor, func(t *testing.T) {
+			b := etcdtest.Find(t, minor)
+			s := etcdtest.Start(t, b)
+			live := s.Fill(t, 50)
+			s.EnableAuth(t)
+			path := filepath.Join(t.TempDir(), "snapshot.db")
+			etcdtest.Tool(t, b.Etcdctl, "--endpoints", s.Endpoint, "--user", "root:"+etcdtest.Password, "snapshot", "save", path)
+			r, err := run(t, t.Context(), b, rehearse.Config{Snapshot: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.LiveKeys != live || !r.HashKVCompared {
+				t.Errorf("result %+v, want %d keys", r, live)
+			}
+
+			// Who does not know of it is told at once.
+			report, err := verify.File(t.Context(), path, verify.Options{})
+			if err != nil || !report.AuthEnabled {
+				t.Fatalf("report %+v, %v", report, err)
+			}
+			report.AuthEnabled = false
+			_, err = run(t, t.Context(), b, rehearse.Config{Snapshot: path, Report: report})
+			if err == nil || errors.Is(err, rehearse.ErrStart) || !strings.Contains(err.Error(), "its authentication is on") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestRunPlaces: without a folder the snapshot's is taken, and the system's only where that cannot be written. Neither a
+// long nor a strange name of it is in the way of etcd's sockets.
+func TestRunPlaces(t *testing.T) {
+	b := etcdtest.Find(t, "3.6")
+	saved, err := os.ReadFile(etcdtest.Start(t, b).Save(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Short, as the sockets' has to be.
+	temp, err := os.MkdirTemp("", "re")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(temp) })
+	t.Setenv("TMPDIR", temp)
+	for _, folder := range []string{"plain", strings.Repeat("long", 50), "50 % ünusual?#"} {
+		t.Run(folder[:4], func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), folder)
+			path := filepath.Join(dir, "snapshot.db")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, saved, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Chdir(filepath.Dir(dir))
+			for _, c := range []rehearse.Config{{Snapshot: path}, {Snapshot: path, Dir: folder}} {
+				c.Etcd, c.Etcdutl = b.Etcd, b.Etcdutl
+				var in []string
+				c.Progress = func(step string) {
+					if step == "compare" {
+						in, _ = filepath.Glob(filepath.Join(dir, "etcd-rehearsal-*", "data"))
+					}
+				}
+				if _, err := rehearse.Run(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+				if len(in) != 1 {
+					t.Errorf("data in %v, want a folder beside the snapshot", in)
+				}
+			}
+			left, _ := filepath.Glob(filepath.Join(dir, "*"))
+			more, _ := os.ReadDir(temp)
+			if len(left) != 1 || len(more) != 0 {
+				t.Errorf("left behind: %v, %v", left, more)
+			}
+		})
+	}
+}
+
 func TestRunRelativePath(t *testing.T) {
 	b := etcdtest.Find(t, "3.6")
 	path := etcdtest.Start(t, b).Save(t)

@@ -130,17 +130,17 @@ func (c contextReader) Read(p []byte) (int, error) {
 }
 
 // restore builds a data directory with etcd's own tool. The trailer is skipped only for a database that has none.
-func restore(ctx context.Context, t tools, plain, dir string, u urls, raw bool) error {
+func restore(ctx context.Context, t tools, plain string, p place, raw bool) error {
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	args := []string{"snapshot", "restore", plain, "--name", memberName, "--data-dir", dataDir,
-		"--initial-cluster", memberName + "=" + u.peer, "--initial-advertise-peer-urls", u.peer,
+		"--initial-cluster", memberName + "=" + p.peer, "--initial-advertise-peer-urls", p.peer,
 		"--initial-cluster-token", "kubectl-etcd-rehearsal"}
 	if raw {
 		args = append(args, "--skip-hash-check")
 	}
 	cmd := exec.CommandContext(ctx, t.restore, args...)
-	cmd.Dir = dir
+	cmd.Dir = p.dir
 	cmd.Env = environment()
 	dieWithParent(cmd)
 	// A killed tool leaves no one who could hold its output open; this is for the case that one does.

@@ -115,45 +115,58 @@ var ErrInvalidSidecar = errors.New("not a valid snapshot sidecar")
 // SidecarPath is where the sidecar of a snapshot file is.
 func SidecarPath(path string) string { return path + ".json" }
 
-// WriteSidecar writes the sidecar of the snapshot at path, atomically and readable by its owner only. An existing one
-// is replaced. APIVersion and Kind are filled in.
-func WriteSidecar(path string, s Sidecar) (err error) {
+// PendingSidecar is a sidecar that is complete on disk but has no name yet, so that it can get it right after the
+// snapshot got its own.
+type PendingSidecar struct{ part, target string }
+
+// PrepareSidecar writes the sidecar of the snapshot at path under another name, readable by its owner only. APIVersion
+// and Kind are filled in. Commit or Abort ends it.
+func PrepareSidecar(path string, s Sidecar) (_ *PendingSidecar, err error) {
 	s.APIVersion, s.Kind = APIVersion, Kind
 	s.Created = s.Created.UTC().Truncate(time.Second)
 	if err := s.validate(); err != nil {
-		return fmt.Errorf("write sidecar: %w", err)
+		return nil, fmt.Errorf("write sidecar: %w", err)
 	}
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write sidecar: %w", err)
+		return nil, fmt.Errorf("write sidecar: %w", err)
 	}
 	target := SidecarPath(path)
 	// CreateTemp makes the file with mode 0600.
 	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*.part")
 	if err != nil {
+		return nil, fmt.Errorf("write sidecar: %w", err)
+	}
+	if _, err = f.Write(append(data, '\n')); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(f.Name())
+		return nil, fmt.Errorf("write sidecar: %w", err)
+	}
+	return &PendingSidecar{part: f.Name(), target: target}, nil
+}
+
+// Commit gives the sidecar its name, atomically. An existing one is replaced.
+func (p *PendingSidecar) Commit() error {
+	if err := os.Rename(p.part, p.target); err != nil {
+		_ = os.Remove(p.part)
 		return fmt.Errorf("write sidecar: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("write sidecar: %w", err)
-		}
-	}()
-	if _, err = f.Write(append(data, '\n')); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), target); err != nil {
-		return err
-	}
-	syncFolder(filepath.Dir(target))
+	syncFolder(filepath.Dir(p.target))
 	return nil
+}
+
+// Abort removes what was written.
+func (p *PendingSidecar) Abort() { _ = os.Remove(p.part) }
+
+// WriteSidecar writes the sidecar of the snapshot at path in one go: see PrepareSidecar.
+func WriteSidecar(path string, s Sidecar) error {
+	p, err := PrepareSidecar(path, s)
+	if err != nil {
+		return err
+	}
+	return p.Commit()
 }
 
 // syncFolder makes a rename survive a power cut where the system can (Windows cannot sync a folder); the file's own

@@ -59,16 +59,23 @@ type File struct {
 	force bool
 }
 
+// Check says whether Create would refuse path, without making anything.
+func Check(path string, force bool) error {
+	info, err := os.Lstat(path)
+	if err == nil && !force {
+		return fmt.Errorf("create %s: %w", path, ErrExists)
+	}
+	if info, err = os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("create %s: not a regular file", path)
+	}
+	return nil
+}
+
 // Create begins path. Unless force is set an existing one is refused, now and
 // again at Commit. What a killed client left as NAME.part is used anew.
 func Create(path string, force bool) (*File, error) {
-	if !force {
-		if _, err := os.Lstat(path); err == nil {
-			return nil, fmt.Errorf("create %s: %w", path, ErrExists)
-		}
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("create %s: not a regular file", path)
+	if err := Check(path, force); err != nil {
+		return nil, err
 	}
 	part := path + ".part"
 	if info, err := os.Lstat(part); err == nil && !info.Mode().IsRegular() {

@@ -133,7 +133,7 @@ func (t *taker) judge(voters []int) {
 		count[t.s.Members[i].Hash.Hash]++
 	}
 	if len(count) == 1 {
-		t.s.Consistency = Equal
+		t.s.Consistency, t.s.Majority = Equal, true
 		return
 	}
 	t.s.Consistency = Differs
@@ -144,6 +144,7 @@ func (t *taker) judge(voters []int) {
 			right, majority = h, true
 		}
 	}
+	t.s.Majority = majority
 	var names []string
 	for _, i := range voters {
 		m := &t.s.Members[i]

@@ -52,6 +52,10 @@ type Survey struct {
 	ClusterID   etcd.ID     `json:"clusterID"`
 	Members     []Member    `json:"members"`
 	Consistency Consistency `json:"consistency"`
+	// Majority: more than half of the voters that were compared hold the same data.
+	Majority bool `json:"majority"`
+	// Alarms are those that etcd raised for no member that is known: it cannot always tell whose data is corrupt.
+	Alarms []string `json:"alarms,omitempty"`
 	// Note explains a Consistency that is not Equal.
 	Note string `json:"note,omitempty"`
 }
@@ -63,8 +67,11 @@ func (s *Survey) Healthy() bool {
 			return false
 		}
 	}
-	return s.Consistency != Differs && len(s.Members) > 0
+	return s.Consistency != Differs && len(s.Members) > 0 && len(s.Alarms) == 0
 }
+
+// Corrupt says that etcd itself has marked this member's data as corrupt.
+func (m *Member) Corrupt() bool { return slices.Contains(m.Alarms, "CORRUPT") }
 
 // Find returns the member of that name: etcd's, its pod's, or the one it was found by.
 func (s *Survey) Find(name string) *Member {
@@ -224,6 +231,7 @@ func (t *taker) oneCluster() bool {
 		}
 	}
 	slices.Sort(parts)
+	t.s.Majority = right != 0
 	t.s.ClusterID, t.s.Consistency, t.s.Note = right, Differs, "the members are not of one cluster: "+strings.Join(parts, "; ")
 	for i := range t.s.Members {
 		if m := &t.s.Members[i]; m.Status != nil {
@@ -300,8 +308,10 @@ func (t *taker) byID(id etcd.ID) *Member {
 
 func (t *taker) alarms(list []etcd.Alarm) {
 	for _, a := range list {
-		if m := t.byID(a.MemberID); m != nil {
+		if m := t.byID(a.MemberID); m != nil && a.MemberID != 0 {
 			m.Alarms = append(m.Alarms, a.Type)
+		} else {
+			t.s.Alarms = append(t.s.Alarms, a.Type)
 		}
 	}
 }

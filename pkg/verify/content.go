@@ -51,6 +51,10 @@ func (c *content) entry(key, value []byte) error {
 		if string(key) == "clusterVersion" {
 			c.report.ClusterVersion = string(value)
 		}
+	case "auth":
+		if string(key) == "authEnabled" {
+			c.report.AuthEnabled = bytes.Equal(value, []byte{1})
+		}
 	case "members":
 		c.memberEntry(string(key), value)
 	}

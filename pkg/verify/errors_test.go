@@ -143,9 +143,9 @@ func TestRaw(t *testing.T) {
 	if !r.Raw || r.Trailer || r.Proof != snapshot.ProofUnproven || r.LiveKeys > live || r.LiveKeys == 0 {
 		t.Errorf("report %+v", r)
 	}
-	// With a sidecar that says so, it need not be said again.
+	// With a sidecar that says so, it need not be said again; it is still unproven.
 	writeSidecar(t, s.DB, r)
-	if r, err = verify.File(t.Context(), s.DB, verify.Options{}); err != nil || r.Proof != snapshot.ProofFull {
+	if r, err = verify.File(t.Context(), s.DB, verify.Options{}); err != nil || r.Proof != snapshot.ProofUnproven || r.Sidecar == "" {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }

@@ -27,7 +27,8 @@ type Report struct {
 	Trailer bool `json:"trailer"`
 	// Raw is true for a database without a trailer: nothing in the file proves values against changed bytes.
 	Raw bool `json:"raw"`
-	// Proof is "full", or "unproven" for a raw database without a sidecar.
+	// Proof is "full", or "unproven" for a raw database. A sidecar does not change that: it was written after the copy,
+	// and says nothing about how the copy came about.
 	Proof snapshot.ProofLevel `json:"proof"`
 	// Sidecar is the path of the sidecar that agrees with all of this; empty when there is none.
 	Sidecar string `json:"sidecar,omitempty"`
@@ -52,6 +53,9 @@ type Report struct {
 	ClusterVersion string `json:"clusterVersion,omitempty"`
 	// Members are those of the cluster the snapshot was taken from. (The cluster's own id is not in a database.)
 	Members []Member `json:"members,omitempty"`
+
+	// AuthEnabled is true when etcd's own authentication is on: an etcd on this data answers only to its users.
+	AuthEnabled bool `json:"authEnabled,omitempty"`
 
 	// KubeSystemUID identifies the Kubernetes cluster; empty when there is none or its namespaces are encrypted.
 	KubeSystemUID string `json:"kubeSystemUID,omitempty"`

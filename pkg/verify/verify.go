@@ -3,8 +3,9 @@
 // is what etcd sent.
 //
 // With its sidecar any changed byte of any file is found. Without: any changed byte of a plain snapshot, by its
-// trailer; of a compressed one, any that changes what it holds. A raw database without sidecar is "unproven": only what
-// contradicts itself is found, not a changed byte in a value.
+// trailer; of a compressed one, any that changes what it holds. A raw database is "unproven" in any case: its sidecar
+// speaks of the time since the copy only, and without one just what contradicts itself is found, not a changed byte in a
+// value.
 //
 // A file that ends well may still not start an etcd; for that there is package rehearse.
 package verify
@@ -111,7 +112,7 @@ func verify(ctx context.Context, path string, o Options, proven bool) (*Report, 
 		}
 		r.Sidecar = snapshot.SidecarPath(path)
 	}
-	if r.Raw && sidecar == nil {
+	if r.Raw { // a sidecar proves that the copy did not change since; nothing proves that it was good then
 		r.Proof = snapshot.ProofUnproven
 	}
 	r.Duration = time.Since(start)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -87,6 +88,30 @@ func TestHashKVAfterCompaction(t *testing.T) {
 		if r.HashKV != hash.Hash || r.HashKV == 0 {
 			t.Errorf("HashKV %d, etcd says %d", r.HashKV, hash.Hash)
 		}
+	})
+}
+
+// TestAuthEnabled: with etcd's authentication on, off again, and never on.
+func TestAuthEnabled(t *testing.T) {
+	eachMinor(t, func(t *testing.T, _ string, b etcdtest.Binaries) {
+		s := etcdtest.Start(t, b)
+		check := func(path string, want bool) {
+			t.Helper()
+			if r, err := verify.File(t.Context(), path, verify.Options{Raw: true}); err != nil || r.AuthEnabled != want {
+				t.Errorf("got %+v, %v; want %t", r, err, want)
+			}
+		}
+		check(s.Save(t), false)
+		s.EnableAuth(t)
+		const auth = "root:" + etcdtest.Password
+		save := func() string {
+			path := filepath.Join(t.TempDir(), "snapshot.db")
+			etcdtest.Tool(t, b.Etcdctl, "--endpoints", s.Endpoint, "--user", auth, "snapshot", "save", path)
+			return path
+		}
+		check(save(), true)
+		etcdtest.Tool(t, b.Etcdctl, "--endpoints", s.Endpoint, "--user", auth, "auth", "disable")
+		check(s.Save(t), false)
 	})
 }
 
