@@ -57,11 +57,14 @@ func openOutput(path string, cfg Config, expect int64) (*output, error) {
 	if free := store.Free(dir); free >= 0 && need > free {
 		return nil, &ErrNoSpace{Folder: dir, Need: need, Have: free}
 	}
+	if err := store.Check(path, cfg.Force); err != nil {
+		return nil, err
+	}
 	if err := sidecarFree(path, cfg.Force); err != nil {
 		return nil, err
 	}
 	if cfg.DryRun {
-		return &output{planned: path, compressed: named}, store.Check(path, cfg.Force)
+		return &output{planned: path, compressed: named}, nil
 	}
 	f, err := store.Create(path, cfg.Force)
 	if err != nil {
