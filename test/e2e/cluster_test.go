@@ -1,0 +1,167 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+type tail struct{ bytes.Buffer }
+
+// kind is a kind of cluster that tests ask for.
+type kind struct {
+	name  string // also the name of the kind cluster, behind "e2e-"
+	nodes int
+	tag   string // tag of etcd's image
+}
+
+// main is what most tests share; the others are there for what only they have.
+var (
+	mainKind  = kind{"main", 1, "3.6.8-0"}
+	oldKind   = kind{"old", 1, "3.5.35-0"}
+	newKind   = kind{"new", 1, "3.7.3-0"}
+	shellKind = kind{"shell", 1, "3.6.8-0-sh"}
+	haKind    = kind{"ha", 3, "3.6.8-0"}
+)
+
+// cluster is a running kind cluster.
+type cluster struct {
+	kind
+	kubeconfig string
+	context    string // its name in the kubeconfig
+	full       string // its name for kind
+	borrowed   bool
+}
+
+// pool makes clusters when they are asked for, at most two at once: tests that
+// want a third give up the one that was used longest ago.
+type pool struct{ live []*cluster }
+
+var clusters pool
+
+func (p *pool) get(t testing.TB, k kind) *cluster {
+	t.Helper()
+	if i := slices.IndexFunc(p.live, func(c *cluster) bool { return c.kind == k }); i >= 0 {
+		c := p.live[i]
+		p.live = append(slices.Delete(p.live, i, i+1), c)
+		return c
+	}
+	c := &cluster{kind: k, full: "e2e-" + k.name}
+	if c.kubeconfig = os.Getenv("E2E_CLUSTER_" + strings.ToUpper(k.name)); c.kubeconfig != "" {
+		c.borrowed = true
+	} else {
+		for len(p.live) > 1 {
+			p.live[0].delete(t.Context())
+			p.live = p.live[1:]
+		}
+		start := time.Now()
+		out, err := output(t.Context(), nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), c.full, fmt.Sprint(k.nodes), k.tag)
+		if err != nil {
+			t.Fatalf("make cluster %s: %v", c.full, err)
+		}
+		c.kubeconfig = strings.TrimSpace(out)
+		t.Logf("cluster %s: %.0f s", c.full, time.Since(start).Seconds())
+	}
+	p.live = append(p.live, c)
+	c.context = strings.TrimSpace(c.kubectl(t, "config", "current-context"))
+	c.full = strings.TrimPrefix(c.context, "kind-")
+	return c
+}
+
+func (p *pool) clean(ctx context.Context) {
+	for _, c := range p.live {
+		c.delete(ctx)
+	}
+}
+
+func (c *cluster) delete(ctx context.Context) {
+	if c.borrowed || os.Getenv("KEEP") != "" {
+		return
+	}
+	if _, err := output(ctx, nil, filepath.Join(root, "hack", "testbed", "clean.sh"), c.full); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+// node is the name of a control plane node, which is also its container's.
+func (c *cluster) node() string { return c.full + "-control-plane" }
+
+// kubectl runs kubectl with the cluster's own administrator, not through any proxy.
+func (c *cluster) kubectl(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := c.tryKubectl(t, nil, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (c *cluster) tryKubectl(t testing.TB, stdin []byte, args ...string) (string, error) {
+	return output(testContext(t), stdin, "kubectl", append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+}
+
+func (c *cluster) apply(t testing.TB, manifest string) {
+	t.Helper()
+	if _, err := c.tryKubectl(t, []byte(manifest), "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inNode runs a shell command on a node.
+func (c *cluster) inNode(t testing.TB, node, script string) string {
+	t.Helper()
+	out, err := output(testContext(t), nil, "docker", "exec", node, "sh", "-c", script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// testContext outlives the test's own context, which is over when its cleanups run.
+func testContext(t testing.TB) context.Context { return context.WithoutCancel(t.Context()) }
+
+// eventually waits for a condition; the last error says why it is not met.
+func eventually(t testing.TB, limit time.Duration, what string, cond func() error) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := cond()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s: not after %s: %v", what, limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// nothingLeft checks that the plugin left neither pods nor ConfigMaps in a namespace.
+func (c *cluster) nothingLeft(t testing.TB, namespace string) {
+	t.Helper()
+	eventually(t, 30*time.Second, "no utility pod and no ConfigMap in "+namespace, func() error {
+		out, err := c.tryKubectl(t, nil, "-n", namespace, "get", "pods,configmaps", "-l", "app.kubernetes.io/managed-by=kubectl-etcd", "-o", "name")
+		if err != nil {
+			return err
+		}
+		if out != "" {
+			return fmt.Errorf("left: %s", out)
+		}
+		return nil
+	})
+}

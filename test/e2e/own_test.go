@@ -1,0 +1,36 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestOffline is what needs no cluster.
+func TestOffline(t *testing.T) {
+	scripts(t, &cluster{}, "offline", nil)
+}
+
+// TestOwn backs up the cluster's own etcd.
+func TestOwn(t *testing.T) {
+	c := clusters.get(t, mainKind)
+	scripts(t, c, "own", c.env(t))
+}
+
+func (c *cluster) env(t testing.TB) map[string]string {
+	version, _, _ := strings.Cut(c.tag, "-")
+	shell := "no"
+	if strings.HasSuffix(c.tag, "-sh") {
+		shell = "yes"
+	}
+	return map[string]string{
+		"VERSION": version, "MINOR": minor(c.tag), "HAS_SHELL": shell, "NODE_IP": c.nodeIP(t),
+		"NS": "kube-system", "TARGET": "kube-system/etcd", "POD": "etcd-" + c.node(),
+	}
+}
+
+func (c *cluster) nodeIP(t testing.TB) string {
+	t.Helper()
+	return c.kubectl(t, "get", "node", c.node(), "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
+}

@@ -1,0 +1,51 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"strings"
+	"testing"
+)
+
+// TestHostedVersions backs up hosted control planes of every minor, with and without a shell, by every way.
+func TestHostedVersions(t *testing.T) {
+	c := clusters.get(t, mainKind)
+	for _, tag := range []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"} {
+		t.Run(tag, func(t *testing.T) {
+			t.Parallel()
+			h := host(t, c, hosted{Image: image(tag)})
+			h.put(t, "/registry/namespaces/kube-system", "not a real one")
+			env := h.env(t)
+			if strings.HasSuffix(tag, "-sh") {
+				scripts(t, c, "shell", env)
+				return // the rest is what it is without a shell
+			}
+			scripts(t, c, "hosted", env)
+		})
+	}
+}
+
+func (h *hosted) env(t testing.TB) map[string]string {
+	tag := strings.TrimPrefix(h.Image, image(""))
+	env := map[string]string{"NS": h.Namespace, "TARGET": h.target(), "POD": h.pod(0), "MINOR": minor(tag), "ENDPOINT": h.endpoint(t), "HAS_SHELL": "no"}
+	if strings.HasSuffix(tag, "-sh") {
+		env["HAS_SHELL"] = "yes"
+	}
+	return env
+}
+
+// TestKubeadmVersions backs up clusters whose own etcd is another than the main cluster's.
+func TestKubeadmVersions(t *testing.T) {
+	for _, k := range []kind{oldKind, newKind, shellKind} {
+		t.Run(k.tag, func(t *testing.T) {
+			c := clusters.get(t, k)
+			env := c.env(t)
+			dir := "kubeadm"
+			if env["HAS_SHELL"] == "yes" {
+				dir = "shell"
+			}
+			scripts(t, c, dir, maps.Clone(env))
+		})
+	}
+}
