@@ -78,6 +78,7 @@ func connectionHint(err error) string {
 		{"certificate required", "etcd wants a client certificate: --cert and --key"},
 		{"unknown certificate authority", "etcd does not accept the client certificate; --cert and --key have to be of the CA that etcd trusts"},
 		{"want https?", "an https endpoint needs --cacert, and mostly --cert and --key"},
+		{"its etcd still runs", "leave out --raw: an etcd that runs gives a snapshot that can be proven"},
 		{"user name is empty", "etcd's authentication is on: --etcd-user and --etcd-password-file"},
 		{"invalid user ID or password", "check --etcd-user and the file named by --etcd-password-file"},
 	} {
