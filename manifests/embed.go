@@ -23,7 +23,8 @@ var loaders embed.FS
 //go:embed agents
 var agents embed.FS
 
-// RBAC is the least that `kubectl etcd backup` needs in a namespace.
+// RBAC is what `kubectl etcd backup` needs in a namespace: a Role for all, one that only --via=forward needs, and a
+// ClusterRole that can be left out.
 //
 //go:embed rbac-backup.yaml
 var RBAC string

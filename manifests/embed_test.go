@@ -73,10 +73,13 @@ func TestAgents(t *testing.T) {
 // TestRBAC: the least rights, and never all of anything.
 func TestRBAC(t *testing.T) {
 	t.Parallel()
-	kinds := map[string]bool{}
+	kinds := map[string]int{}
 	for doc := range strings.SplitSeq(RBAC, "\n---\n") {
 		var role struct {
-			Kind  string `json:"kind"`
+			Kind     string `json:"kind"`
+			Metadata struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
 			Rules []struct {
 				APIGroups     []string `json:"apiGroups"`
 				Resources     []string `json:"resources"`
@@ -87,7 +90,7 @@ func TestRBAC(t *testing.T) {
 		if err := yaml.UnmarshalStrict([]byte(doc), &role); err != nil && !strings.Contains(err.Error(), "unknown field") {
 			t.Fatal(err)
 		}
-		kinds[role.Kind] = true
+		kinds[role.Kind]++
 		for _, r := range role.Rules {
 			all := slices.Concat(r.APIGroups, r.Resources, r.Verbs)
 			if slices.Contains(all, "*") || len(r.Verbs) == 0 {
@@ -96,9 +99,12 @@ func TestRBAC(t *testing.T) {
 			if role.Kind == "ClusterRole" && (slices.Contains(r.Verbs, "create") || slices.Contains(r.Verbs, "delete") || slices.Contains(r.Resources, "secrets")) {
 				t.Errorf("for the whole cluster: %+v", r)
 			}
+			if role.Metadata.Name != "kubectl-etcd-forward" && (slices.Contains(r.Resources, "secrets") || slices.Contains(r.Resources, "pods/portforward")) {
+				t.Errorf("only for --via=forward: %+v", r)
+			}
 		}
 	}
-	if !kinds["Role"] || !kinds["ClusterRole"] || strings.Count(RBAC, "namespace: kube-system") != 1 {
+	if kinds["Role"] != 2 || kinds["ClusterRole"] != 1 || strings.Count(RBAC, "namespace: kube-system") != 2 {
 		t.Errorf("%v", kinds)
 	}
 }

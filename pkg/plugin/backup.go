@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -37,8 +36,7 @@ type backupOptions struct {
 	printRBAC    bool
 	endpoints    []string
 	tls          reach.DirectConfig
-	user         string
-	passwordFile string
+	user         etcdUser
 	limitRate    string
 }
 
@@ -102,8 +100,7 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.tls.Cert, "cert", "", "With --via direct: file with the client certificate")
 	f.StringVar(&o.tls.Key, "key", "", "With --via direct: file with the client key")
 	f.StringVar(&o.cfg.Reach.ServerName, "server-name", "", "Name to verify in etcd's certificate, instead of the one in its URL")
-	f.StringVar(&o.user, "etcd-user", "", "User of etcd's own authentication; it needs the root role")
-	f.StringVar(&o.passwordFile, "etcd-password-file", "", "File with that user's password")
+	o.user.addFlags(cmd)
 	f.StringVar(&o.limitRate, "limit-rate", "", "Bound the transfer, in bytes on the wire per second: 500Ki, 10Mi")
 	o.out.addFlag(cmd, "name")
 	for name, values := range map[string][]string{"via": {"auto", "agent", "forward", "exec", "direct"}, "compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
@@ -141,7 +138,6 @@ func (o *backupOptions) validate() error {
 		{direct && o.target != "", "a TARGET is found in a cluster; with --via=direct there is none"},
 		{direct && o.cfg.Raw, "--raw reads a volume in the cluster; it does not go with --via=direct"},
 		{o.cfg.Raw && o.cfg.Via != reach.Auto && o.cfg.Via != reach.Agent, "--raw reads the member's volume, so it goes with --via=agent only"},
-		{(o.user == "") != (o.passwordFile == ""), "--etcd-user and --etcd-password-file go together"},
 		{o.cfg.To == "", "--to is empty"},
 		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
 		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
@@ -150,6 +146,9 @@ func (o *backupOptions) validate() error {
 		if c.bad {
 			return usagef(o.cmd, "%s", c.msg)
 		}
+	}
+	if err := o.user.validate(o.cmd); err != nil {
+		return err
 	}
 	if o.limitRate != "" {
 		q, err := resource.ParseQuantity(o.limitRate)
@@ -170,11 +169,11 @@ func (o *backupOptions) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after --timeout=%s", o.timeout))
 	defer cancel()
-	if err := o.password(); err != nil {
+	var err error
+	if o.cfg.Reach.Username, o.cfg.Reach.Password, err = o.user.read(); err != nil {
 		return err
 	}
 	d := backup.Deps{Stdout: o.app.Out, Report: &reporter{app: o.app}, Now: time.Now, Tool: "kubectl-etcd " + Version}
-	var err error
 	if o.cfg.Via == reach.Direct {
 		err = o.direct()
 	} else {
@@ -195,18 +194,6 @@ func (o *backupOptions) run(ctx context.Context) error {
 		err = perr
 	}
 	return err
-}
-
-func (o *backupOptions) password() error {
-	if o.passwordFile == "" {
-		return nil
-	}
-	b, err := os.ReadFile(o.passwordFile)
-	if err != nil {
-		return fmt.Errorf("read password: %w", err)
-	}
-	o.cfg.Reach.Username, o.cfg.Reach.Password = o.user, strings.TrimRight(string(b), "\r\n")
-	return nil
 }
 
 // direct makes a control plane of the endpoints.
@@ -240,7 +227,7 @@ func (o *backupOptions) rbac() error {
 	}
 	text := manifests.RBAC
 	if ns != "" {
-		text = strings.Replace(text, "namespace: kube-system", "namespace: "+ns, 1)
+		text = strings.ReplaceAll(text, "namespace: kube-system", "namespace: "+ns)
 	}
 	_, err := fmt.Fprint(o.app.Out, text)
 	return err

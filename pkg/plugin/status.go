@@ -19,7 +19,11 @@ type statusOptions struct {
 	watch  bool
 	every  time.Duration
 	hashes bool
+	user   etcdUser
 }
+
+// minInterval: each time, every member starts programs or a connection, and with --hashes reads its whole database.
+const minInterval = time.Second
 
 func (a *app) statusCommand() *cobra.Command {
 	o := &statusOptions{app: a}
@@ -42,6 +46,12 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 			if err := o.out.validate(cmd); err != nil {
 				return err
 			}
+			if err := o.user.validate(cmd); err != nil {
+				return err
+			}
+			if o.every < minInterval {
+				return usagef(cmd, "--interval=%s is too often for etcd; the least is %s", o.every, minInterval)
+			}
 			if o.watch && o.out.data() {
 				return usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.format)
 			}
@@ -51,17 +61,23 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "Print again every --interval until interrupted")
 	cmd.Flags().DurationVar(&o.every, "interval", 5*time.Second, "With --watch: how often")
 	cmd.Flags().BoolVar(&o.hashes, "hashes", false, "Compare the members' data by HashKV; each member reads its whole database for it")
+	o.user.addFlags(cmd)
 	o.out.addFlag(cmd, "wide")
 	return cmd
 }
 
 func (o *statusOptions) run(ctx context.Context, target string) error {
+	reachOptions := reach.Options{Operation: "status", Log: o.app.explain}
+	var err error
+	if reachOptions.Username, reachOptions.Password, err = o.user.read(); err != nil {
+		return err
+	}
 	clients, plane, err := o.app.resolve(ctx, target)
 	if err != nil {
 		return err
 	}
 	for {
-		healthy, err := o.once(ctx, clients, plane)
+		healthy, err := o.once(ctx, clients, plane, reachOptions)
 		if err != nil && (!o.watch || ctx.Err() != nil) {
 			return err
 		}
@@ -86,8 +102,8 @@ func (o *statusOptions) run(ctx context.Context, target string) error {
 	}
 }
 
-func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane) (healthy bool, err error) {
-	s, err := survey.Take(ctx, survey.Sources(c, p, reach.Options{Operation: "status", Log: o.app.explain}), o.hashes)
+func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane, r reach.Options) (healthy bool, err error) {
+	s, err := survey.Take(ctx, survey.Sources(c, p, r), o.hashes)
 	if err != nil {
 		return false, fmt.Errorf("ask members: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -41,7 +42,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Prove a snapshot file: trailer, structure, every key, and a rehearsed restore",
 		Long: `Read a snapshot from end to end without trusting a byte of it: compression, etcd's sha256 trailer, the pages of the database, every key, and what the .json beside it says.
 
-With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in an utility pod with the image of the cluster's etcd (pod). auto takes the PATH where it has them.
+With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in an utility pod with the image of the cluster's etcd (pod), for which the snapshot, all Secrets in it, is uploaded into that cluster. auto takes the PATH where it has them, and otherwise the pod, but only in the cluster that the snapshot is of.
 
 ` + exitCodes,
 		Example: `  # Is this file good?
@@ -64,7 +65,7 @@ With --rehearse it is also restored into a temporary folder, and a real etcd is 
 	f := cmd.Flags()
 	f.BoolVar(&o.opts.Raw, "raw", false, "Accept a copy of member/snap/db, which has no trailer and cannot be proven")
 	f.BoolVar(&o.opts.NoSidecar, "no-sidecar", false, "Do not compare with the .json beside the file")
-	f.StringVar(&o.opts.TempDir, "temp-dir", "", "Folder for unpacking and rehearsing (default: the file's)")
+	f.StringVar(&o.opts.TempDir, "temp-dir", "", "Folder for unpacking and for --rehearse=local (default: the file's, or the system's where that cannot be written)")
 	f.StringVar(&o.rehearse, "rehearse", "no", "Restore it and start an etcd on it: auto, local or pod")
 	f.Lookup("rehearse").NoOptDefVal = "auto"
 	f.StringVar(&o.target, "target", "", "With --rehearse=pod: control plane whose node and etcd image to use (default: the cluster's own)")
@@ -122,9 +123,44 @@ func (o *verifyOptions) rehearsal(ctx context.Context, report *verify.Report) (*
 	}
 	step := func(s string) { o.app.say("rehearsing: %s", s) }
 	if local {
-		return rehearse.Run(ctx, rehearse.Config{Snapshot: o.file, Raw: o.opts.Raw, Etcd: o.etcd, Etcdutl: o.etcdutl, Dir: o.opts.TempDir, Report: report, Progress: step})
+		return rehearse.Run(ctx, rehearse.Config{Snapshot: o.file, Raw: report.Raw, Etcd: o.etcd, Etcdutl: o.etcdutl, Dir: o.opts.TempDir, Report: report, Progress: step})
+	}
+	if o.rehearse == "auto" {
+		if err := o.mayUpload(ctx, report); err != nil {
+			return nil, err
+		}
 	}
 	return o.inPod(ctx, report, step)
+}
+
+// mayUpload refuses to send a whole snapshot where nobody said it should go: unasked, it goes only into the cluster that
+// it is of, beside the etcd that holds the same Secrets. What is wrong is an ErrNoBinary, since the way out is the same.
+func (o *verifyOptions) mayUpload(ctx context.Context, report *verify.Report) error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("%w: etcd and etcdutl are not both on the PATH, and --rehearse=auto uploads a snapshot only into the cluster that it is of: %s",
+			rehearse.ErrNoBinary, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case o.target != "" || o.app.namespace() != "":
+		return refuse("--target or -n name another etcd")
+	case report.KubeSystemUID == "":
+		return refuse("this one does not tell, having no kube-system namespace or an encrypted one")
+	}
+	c, _, err := o.app.connect()
+	if err != nil {
+		return refuse("%v", err)
+	}
+	ns, err := c.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return refuse("%v", err)
+	case string(ns.UID) != report.KubeSystemUID:
+		return refuse("its kube-system has the UID %s, that of the context %q has %s", report.KubeSystemUID, o.app.contextName(), ns.UID)
+	}
+	o.app.say("etcd and etcdutl are not both on the PATH; the snapshot is uploaded into the cluster that it is of (context %q)", o.app.contextName())
+	return nil
 }
 
 func (o *verifyOptions) inPod(ctx context.Context, report *verify.Report, step func(string)) (*rehearse.Result, error) {
@@ -150,7 +186,7 @@ func (o *verifyOptions) inPod(ctx context.Context, report *verify.Report, step f
 	// The snapshot as it is, unpacked, and restored; then etcd's log besides.
 	room := report.Size + 2*report.Plain.Size + 512<<20
 	o.app.say("rehearsing on node %s with image %s", m.Node, m.Image)
-	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, room, o.opts.Raw, step)
+	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, room, report.Raw, step)
 }
 
 func (o *verifyOptions) print(v verified) error {

@@ -13,15 +13,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
-const (
-	// rootUser exists wherever etcd's authentication is on, and may do everything.
-	rootUser = "root"
-	// serverName is in etcd's certificate.
-	serverName = "localhost"
-)
+// rootUser exists wherever etcd's authentication is on, and may do everything.
+const rootUser = "root"
 
 // identity makes us root at an etcd whose authentication is on, without any password: such an etcd believes the common
 // name in a client certificate of the CA that it was started with, and this one is started by us. The CA and our own key
@@ -66,7 +63,7 @@ func newIdentity(dir string) (*identity, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
-	id.client = &tls.Config{Certificates: []tls.Certificate{client}, RootCAs: pool, ServerName: serverName, MinVersion: tls.VersionTLS12}
+	id.client = &tls.Config{Certificates: []tls.Certificate{client}, RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return id, nil
 }
 
@@ -100,7 +97,9 @@ func (a *authority) issue(user string) (tls.Certificate, error) {
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if user == "" {
 		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
-		t.DNSNames, t.IPAddresses = []string{serverName}, []net.IP{net.IPv4(127, 0, 0, 1)}
+		// What etcd's client takes for the name of the host: for a socket that of the file.
+		name, _, _ := strings.Cut(clientSocket, ":")
+		t.DNSNames, t.IPAddresses = []string{"localhost", name}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -77,21 +77,31 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kubectl-etcd-ba
 subjects: [{kind: ServiceAccount, name: operator, namespace: %s}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: operator-forward, namespace: %s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: kubectl-etcd-forward}
+subjects: [{kind: ServiceAccount, name: operator, namespace: %s}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: e2e-%s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kubectl-etcd-backup}
 subjects: [{kind: ServiceAccount, name: operator, namespace: %s}]
-`, namespace, account, account, account))
+`, namespace, account, namespace, account, account, account))
 	t.Cleanup(func() {
-		c.kubectl(t, "-n", namespace, "delete", "rolebinding/operator", "role/kubectl-etcd-backup", "--ignore-not-found")
+		c.kubectl(t, "-n", namespace, "delete", "rolebinding/operator", "rolebinding/operator-forward", "role/kubectl-etcd-backup", "role/kubectl-etcd-forward", "--ignore-not-found")
 		c.kubectl(t, "delete", "clusterrolebinding/e2e-"+account, "clusterrole/kubectl-etcd-backup", "--ignore-not-found")
 	})
 }
 
-// restrict leaves only some verbs, or none, of a resource in the Role that was granted.
+// restrict leaves only some verbs, or none, of a resource in the Role that grants it.
 func restrict(t *testing.T, h *hosted, resource, verbs string) {
 	t.Helper()
-	lines := strings.Split(h.kubectl(t, "get", "role", "kubectl-etcd-backup", "-o",
+	role := "kubectl-etcd-backup"
+	if resource == "secrets" || resource == "pods/portforward" {
+		role = "kubectl-etcd-forward"
+	}
+	lines := strings.Split(h.kubectl(t, "get", "role", role, "-o",
 		`go-template={{range .rules}}{{index .apiGroups 0}}|{{range .resources}}{{.}},{{end}}|{{range .verbs}}{{.}},{{end}}{{"\n"}}{{end}}`), "\n")
 	var rules []string
 	rule := func(group, resource, verbs string) {
@@ -111,5 +121,5 @@ func restrict(t *testing.T, h *hosted, resource, verbs string) {
 			}
 		}
 	}
-	h.c.apply(t, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: kubectl-etcd-backup, namespace: "+h.Namespace+"}\nrules:\n"+strings.Join(rules, "\n")+"\n")
+	h.c.apply(t, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: "+role+", namespace: "+h.Namespace+"}\nrules:\n"+strings.Join(rules, "\n")+"\n")
 }
