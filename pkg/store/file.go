@@ -61,11 +61,10 @@ type File struct {
 
 // Check says whether Create would refuse path, without making anything.
 func Check(path string, force bool) error {
-	info, err := os.Lstat(path)
-	if err == nil && !force {
+	if _, err := os.Lstat(path); err == nil && !force {
 		return fmt.Errorf("create %s: %w", path, ErrExists)
 	}
-	if info, err = os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("create %s: not a regular file", path)
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -96,14 +95,4 @@ func unpacked(file string) (path string, err error) {
 	}
 	_, err = io.Copy(out, src)
 	return out.Name(), err
-}
-
-// sidecar reads the file that is beside a snapshot.
-func sidecar(t testing.TB, file string) *snapshot.Sidecar {
-	t.Helper()
-	s, err := snapshot.ReadSidecar(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
