@@ -254,7 +254,7 @@ func TestDestinations(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	small := tmpfs(t, "256k")
 	c.etcd(t, "backup", "--to", filepath.Join(small, "a.db")).
-		fails(1, `folder `+small+` has 256 KiB free, the snapshot needs about .* MiB`, "free some space, or write somewhere else with --to, or smaller with --compress=zstd")
+		fails(1, `folder `+small+` has 256 KiB free, the snapshot needs about .* MiB`, "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream")
 	wantFiles(t, small)
 	c.etcd(t, "backup", "--to", "/dev/null", "--force").fails(1, "create /dev/null: not a regular file", "")
 	c.etcd(t, "backup", "--to", "").fails(2, "--to is empty", "")

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,7 +155,16 @@ func (h *hosted) put(t testing.TB, key, value string) {
 func (h *hosted) endpoint(t testing.TB) string {
 	t.Helper()
 	port := h.kubectl(t, "get", "service", h.Name+"-client", "-o", "jsonpath={.spec.ports[0].nodePort}")
-	return "https://" + h.c.nodeIP(t) + ":" + port
+	address := net.JoinHostPort(h.c.nodeIP(t), port)
+	// The node's rules follow the pod's readiness, later when it is busy.
+	eventually(t, time.Minute, "the Service answers", func() error {
+		conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return "https://" + address
 }
 
 // fill writes random values, which no compression makes smaller, until the database has about this many bytes.

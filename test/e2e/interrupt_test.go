@@ -196,7 +196,7 @@ func testDiskFull(t *testing.T, h *hosted, via string) {
 		t.Fatal(err)
 	}
 	tr.release()
-	tr.wait().fails(1, `.*write a\.db: .*no space left on device`, "free some space, or write somewhere else with --to, or smaller with --compress=zstd")
+	tr.wait().fails(1, `.*write a\.db: .*no space left on device`, "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream")
 	wantFiles(t, dir, "other")
 }
 
