@@ -2,31 +2,36 @@ package etcd
 
 import "sync"
 
+// bufferSizes fit what comes: small messages, HTTP/2 frames of 16 KiB, and
+// snapshot messages of 32 KiB of data. Larger ones are rare and not kept.
+var bufferSizes = [...]int{1 << 10, 16 << 10, 40 << 10}
+
 // buffers lends gRPC what it reads frames and messages into. Its own pool
 // clears a buffer each time it lends it, which was a seventh of the time that
 // receiving a snapshot takes; what is read overwrites the whole buffer anyway.
-type buffers struct{ pool sync.Pool }
-
-// bufferSize holds a message of a snapshot, which is 32 KiB of data. Larger
-// ones are rare and not kept.
-const bufferSize = 64 << 10
+type buffers struct{ pools [len(bufferSizes)]sync.Pool }
 
 func (b *buffers) Get(length int) *[]byte {
-	if length > bufferSize {
-		large := make([]byte, length)
-		return &large
+	for i, size := range bufferSizes {
+		if length > size {
+			continue
+		}
+		p, ok := b.pools[i].Get().(*[]byte)
+		if !ok {
+			fresh := make([]byte, size)
+			p = &fresh
+		}
+		*p = (*p)[:length]
+		return p
 	}
-	p, ok := b.pool.Get().(*[]byte)
-	if !ok {
-		fresh := make([]byte, bufferSize)
-		p = &fresh
-	}
-	*p = (*p)[:length]
-	return p
+	large := make([]byte, length)
+	return &large
 }
 
 func (b *buffers) Put(p *[]byte) {
-	if cap(*p) == bufferSize {
-		b.pool.Put(p)
+	for i, size := range bufferSizes {
+		if cap(*p) == size {
+			b.pools[i].Put(p)
+		}
 	}
 }
