@@ -123,7 +123,7 @@ func (b *bench) measure(ctx context.Context, size string, ways []way) error {
 	for round := range b.rounds + 1 {
 		for i, w := range ways {
 			var s sample
-			before, err := b.nodeCPU()
+			before, err := b.nodeCPU(ctx)
 			if err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ func (b *bench) measure(ctx context.Context, size string, ways []way) error {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
 			s.wall = time.Since(start)
-			after, err := b.nodeCPU()
+			after, err := b.nodeCPU(ctx)
 			if err != nil {
 				return err
 			}
@@ -148,8 +148,8 @@ func (b *bench) measure(ctx context.Context, size string, ways []way) error {
 }
 
 // nodeCPU is what the node's container has used so far.
-func (b *bench) nodeCPU() (time.Duration, error) {
-	id, err := b.must(context.Background(), "docker", "inspect", "-f", "{{.Id}}", b.node)
+func (b *bench) nodeCPU(ctx context.Context) (time.Duration, error) {
+	id, err := b.must(ctx, "docker", "inspect", "-f", "{{.Id}}", b.node)
 	if err != nil {
 		return 0, err
 	}
