@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -283,39 +282,6 @@ func (c *Conn) Count(ctx context.Context, rev int64) (keys, revision int64, err 
 		return 0, 0, fmt.Errorf("count keys at %s: %w", c.endpoint, c.plain(err))
 	}
 	return r.Count, r.Header.GetRevision(), nil
-}
-
-// Snapshot writes the member's snapshot stream to w, etcd's own sha256 trailer
-// included, and reports after each chunk how many bytes came and how many
-// remain. It proves nothing: put a snapshot.Checker behind w. version is empty before etcd 3.6.
-func (c *Conn) Snapshot(ctx context.Context, w io.Writer, progress func(done, remaining int64)) (version string, err error) {
-	ctx, cancel := context.WithCancel(c.auth(ctx))
-	defer cancel()
-	stream, err := c.maint.Snapshot(ctx, &pb.SnapshotRequest{})
-	if err != nil {
-		return "", fmt.Errorf("start snapshot of %s: %w", c.endpoint, c.plain(err))
-	}
-	var done int64
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return version, nil
-		}
-		if status.Code(err) == codes.Unavailable && done > 0 {
-			err = fmt.Errorf("%w: %w", ErrCut, c.plain(err))
-		}
-		if err != nil {
-			return "", fmt.Errorf("receive snapshot of %s after %d bytes: %w", c.endpoint, done, c.plain(err))
-		}
-		if r.Version != "" {
-			version = r.Version
-		}
-		if _, err := w.Write(r.Blob); err != nil {
-			return "", err
-		}
-		done += int64(len(r.Blob))
-		progress(done, int64(r.RemainingBytes))
-	}
 }
 
 // plain strips gRPC's wrapping: operators read "context deadline exceeded",
