@@ -20,20 +20,23 @@ var mayImport = map[string][]string{
 	"pkg/etcd":         {},
 	"pkg/controlplane": {},
 	"pkg/store":        {},
+	"pkg/plan":         {},
 	// Proof.
 	"pkg/verify":          {"pkg/snapshot"},
 	"pkg/verify/etcdtest": {},
 	"pkg/rehearse":        {"pkg/snapshot", "pkg/verify"},
 	// The node side.
-	"pkg/agent": {"pkg/frame", "pkg/snapshot", "pkg/etcd", "pkg/verify", "pkg/rehearse"},
+	"pkg/datadir": {"pkg/verify", "pkg/rehearse"},
+	"pkg/agent":   {"pkg/datadir", "pkg/frame", "pkg/snapshot", "pkg/etcd", "pkg/verify", "pkg/rehearse"},
 	// The client side.
 	"pkg/podexec": {"pkg/frame"},
-	"pkg/reach":   {"manifests", "pkg/agent", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/rehearse", "pkg/snapshot", "pkg/verify"},
+	"pkg/reach":   {"manifests", "pkg/agent", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/rehearse", "pkg/snapshot", "pkg/verify"},
 	"pkg/survey":  {"pkg/controlplane", "pkg/etcd", "pkg/reach"},
 	"pkg/backup": {"pkg/agent", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/reach", "pkg/snapshot", "pkg/store",
 		"pkg/survey", "pkg/verify"},
-	"pkg/plugin": {"manifests", "pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/reach", "pkg/rehearse", "pkg/snapshot", "pkg/store",
-		"pkg/survey", "pkg/verify"},
+	"pkg/restore": {"pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/plan", "pkg/reach", "pkg/snapshot", "pkg/survey", "pkg/verify"},
+	"pkg/plugin": {"manifests", "pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/plan", "pkg/podexec", "pkg/reach", "pkg/rehearse", "pkg/restore",
+		"pkg/snapshot", "pkg/store", "pkg/survey", "pkg/verify"},
 	// Programs.
 	"cmd/kubectl-etcd":       {"pkg/plugin"},
 	"cmd/kubectl-etcd-agent": {"pkg/agent"},
@@ -53,7 +56,7 @@ var external = []struct {
 		"flags become typed configurations there; no other package knows them"},
 	{regexp.MustCompile(`^k8s\.io/client-go/kubernetes$`), nil, "the clientset links every API group; use typed clients"},
 	{regexp.MustCompile(`^k8s\.io/kubernetes(/|$)`), nil, "Kubernetes itself is not a library"},
-	{regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io)/`), regexp.MustCompile(`^(pkg/(podexec|controlplane|reach|survey|backup|plugin)|cmd/kubectl-etcd|hack/.*|test/.*)$`),
+	{regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io)/`), regexp.MustCompile(`^(pkg/(podexec|controlplane|reach|survey|backup|restore|plugin)|cmd/kubectl-etcd|hack/.*|test/.*)$`),
 		"this package serves the agent or a workstation without a cluster"},
 	{regexp.MustCompile(`^go\.etcd\.io/etcd/server(/|$)`), regexp.MustCompile(`^(hack|test)/`), "etcd's server is run, never linked"},
 }

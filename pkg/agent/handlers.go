@@ -2,7 +2,10 @@
 
 package agent
 
-import "github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+import (
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+)
 
 // Handlers is everything this agent can do, by the name of the request.
 func Handlers() map[string]Handler {
@@ -15,5 +18,15 @@ func Handlers() map[string]Handler {
 		RequestSnapshot: takeSnapshot,
 		RequestRaw:      rawCopy,
 		RequestRehearse: rehearseFile,
+
+		RequestPuts:     puts,
+		RequestIdentity: identity,
+		RequestDisarm:   disarm,
+
+		RequestInspect:  onDataDir(inspectData),
+		RequestPrepare:  onDataDir(prepareData),
+		RequestBuild:    onDataDir(datadir.Build),
+		RequestExchange: onDataDir(exchangeData),
+		RequestDiscard:  onDataDir(discardData),
 	}
 }

@@ -46,7 +46,7 @@ func Run(ctx context.Context, d Deps, cfg Config) (*Result, error) {
 	if err := r.source(ctx); err != nil {
 		return nil, err
 	}
-	out, err := r.destination()
+	out, err := r.destination(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,9 @@ func (r *run) open(ctx context.Context) (reach.Link, error) {
 }
 
 func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *sink) (*agent.SnapshotReply, error) {
-	progress := func(p agent.SnapshotProgress) { r.Report.Progress(p.Done, p.Total, s.count()) }
+	m := newMeter(r.Report, s)
+	defer m.stop()
+	progress := func(p agent.SnapshotProgress) { m.show(&p) }
 	if !r.cfg.Raw {
 		return link.Snapshot(ctx, compress, s, progress)
 	}
@@ -257,14 +259,14 @@ func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *s
 }
 
 // destination opens the output before anything is made in the cluster.
-func (r *run) destination() (*output, error) {
+func (r *run) destination(ctx context.Context) (*output, error) {
 	compressed := r.cfg.Compress == CompressZstd
 	form := snapshot.None
 	if compressed {
 		form = snapshot.Zstd
 	}
 	if r.cfg.To == store.Stdout {
-		return &output{stdout: r.Stdout, compressed: compressed}, nil
+		return &output{stdout: &interruptible{ctx: ctx, w: r.Stdout}, compressed: compressed}, nil
 	}
 	name := snapshot.FileName(r.cfg.Context, r.cfg.Plane.Namespace, r.cfg.Plane.Name, r.started, form)
 	path, err := store.Resolve(r.cfg.To, name)

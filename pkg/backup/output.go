@@ -135,6 +135,7 @@ func (o *output) Write(p []byte) (int, error) {
 // sink takes what comes over the wire and makes of it what is stored.
 type sink struct {
 	out    *output
+	from   int64 // what earlier attempts wrote
 	wire   int64
 	moved  atomic.Int64
 	stored hash.Hash // of a compressed file; a plain one's is known from the proof
@@ -146,7 +147,7 @@ type sink struct {
 
 // sink begins an attempt. compressed says what will come.
 func (o *output) sink(compressed bool, pace func(n int) error) *sink {
-	s := &sink{out: o, size: -1, pace: pace}
+	s := &sink{out: o, from: o.written.Load(), size: -1, pace: pace}
 	switch {
 	case !compressed:
 		s.size = 0
@@ -191,6 +192,14 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 func (s *sink) count() int64 { return s.moved.Load() }
+
+// come is how many plain bytes were written so far, or -1 where they are not known.
+func (s *sink) come() int64 {
+	if s.stored != nil {
+		return -1
+	}
+	return s.out.written.Load() - s.from
+}
 
 // close waits until all is written. failed is the transfer's own error.
 func (s *sink) close(failed error) error {

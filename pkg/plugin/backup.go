@@ -138,6 +138,7 @@ func (o *backupOptions) validate() error {
 		{direct && o.target != "", "a TARGET is found in a cluster; with --via=direct there is none"},
 		{direct && o.cfg.Raw, "--raw reads a volume in the cluster; it does not go with --via=direct"},
 		{o.cfg.Raw && o.cfg.Via != reach.Auto && o.cfg.Via != reach.Agent, "--raw reads the member's volume, so it goes with --via=agent only"},
+		{o.cfg.Via == reach.Exec && o.user.name != "", "--via=exec would put etcd's password into a command line; it does not go with --etcd-user"},
 		{o.cfg.To == "", "--to is empty"},
 		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
 		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
@@ -184,7 +185,7 @@ func (o *backupOptions) run(ctx context.Context) error {
 		return err
 	}
 	result, err := backup.Run(ctx, d, o.cfg)
-	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	if result == nil {

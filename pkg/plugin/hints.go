@@ -3,6 +3,7 @@ package plugin
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -30,8 +32,11 @@ func hint(cmd *cobra.Command, err error) string {
 		nospace *backup.ErrNoSpace
 		source  *backup.ErrNoSource
 		other   *reach.NotPossible
+		refusal *restore.Refusal
 	)
 	switch {
+	case errors.As(err, &refusal) && refusal.Hint != "":
+		return refusal.Hint
 	case errors.Is(err, errNoKubeconfig):
 		return "set KUBECONFIG, or name a file with --kubeconfig"
 	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err):
@@ -68,6 +73,14 @@ func hint(cmd *cobra.Command, err error) string {
 	return verifyHint(err)
 }
 
+const (
+	authOn   = "etcd's authentication is on: --etcd-user and --etcd-password-file"
+	onlyRoot = "etcd gives its data only to users with the role root: --etcd-user and --etcd-password-file"
+)
+
+// deniedByEtcd tells etcd's refusal, as etcdctl or an agent pass it on, from that of a file system.
+var deniedByEtcd = regexp.MustCompile(`etcdserver: permission denied|(ask|list|snapshot) .*(of|at) \S+( after \d+ bytes)?: permission denied`)
+
 // connectionHint is for what stands between here and etcd. By the time it is an
 // error of the whole command, only its words are left.
 func connectionHint(err error) string {
@@ -79,7 +92,8 @@ func connectionHint(err error) string {
 		{"unknown certificate authority", "etcd does not accept the client certificate; --cert and --key have to be of the CA that etcd trusts"},
 		{"want https?", "an https endpoint needs --cacert, and mostly --cert and --key"},
 		{"its etcd still runs", "leave out --raw: an etcd that runs gives a snapshot that can be proven"},
-		{"user name is empty", "etcd's authentication is on: --etcd-user and --etcd-password-file"},
+		{"user name is empty", authOn},
+		{"user name not found", authOn}, // that of the client certificate
 		{"invalid user ID or password", "check --etcd-user and the file named by --etcd-password-file"},
 	} {
 		if strings.Contains(err.Error(), h.words) {
@@ -87,8 +101,8 @@ func connectionHint(err error) string {
 		}
 	}
 	var e *etcd.Error
-	if errors.As(err, &e) && e.Code == codes.PermissionDenied {
-		return "etcd gives its data only to users with the role root"
+	if errors.As(err, &e) && e.Code == codes.PermissionDenied || deniedByEtcd.MatchString(err.Error()) {
+		return onlyRoot
 	}
 	return ""
 }

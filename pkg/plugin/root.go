@@ -91,7 +91,7 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
 	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why")
-	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)

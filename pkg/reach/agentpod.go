@@ -38,7 +38,7 @@ func openAgent(ctx context.Context, c *Clients, m controlplane.Member, o Options
 		o.StartTimeout = 90 * time.Second
 	}
 	// A pod that does not exist is on no node; the scheduler finds the one that a claim's volume is on.
-	unbound := m.Missing() && o.Data && m.DataVolume != nil && m.DataVolume.Kind == "pvc"
+	unbound := (m.Missing() || o.stage) && o.Data && m.DataVolume != nil && m.DataVolume.Kind == "pvc"
 	if m.Node == "" && !unbound {
 		return nil, fmt.Errorf("reach member %s: its pod is on no node", m.Name)
 	}

@@ -15,8 +15,9 @@ import (
 
 // Labels and annotations of what a way creates. Cleanup finds it by the first.
 const (
-	labelOperation = "kubectl-etcd.io/operation"
-	labelMember    = "kubectl-etcd.io/member"
+	labelOperation   = "kubectl-etcd.io/operation"
+	labelOperationID = "kubectl-etcd.io/operation-id"
+	labelMember      = "kubectl-etcd.io/member"
 
 	container  = "agent"
 	loaderDir  = "/kubectl-etcd/loader"
@@ -35,11 +36,15 @@ func objectName(m controlplane.Member) string {
 }
 
 func objectLabels(m controlplane.Member, o Options) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		controlplane.ManagedByLabel: controlplane.ManagedByValue,
 		labelOperation:              o.Operation,
 		labelMember:                 strings.Trim(m.PodName[:min(len(m.PodName), 63)], "-."),
 	}
+	if o.OperationID != "" {
+		labels[labelOperationID] = o.OperationID
+	}
+	return labels
 }
 
 // loaderConfigMap carries the loader: a program small enough for a ConfigMap,
@@ -52,9 +57,9 @@ func loaderConfigMap(name string, m controlplane.Member, o Options, loader []byt
 }
 
 // utilityPod is a pod on the member's node, with the member's own image and
-// the least of its rights: its user, its TLS files read-only, its data
-// (read-only) only when asked for. No service account token, no capabilities,
-// no environment.
+// the least of its rights: its user, its TLS files read-only, its data only
+// when asked for, and read-only unless a restore is staged. No service account
+// token, no capabilities, no environment.
 func utilityPod(name string, cm *corev1.ConfigMap, m controlplane.Member, o Options) *corev1.Pod {
 	mounts := memberMounts(m, o)
 	pod := &corev1.Pod{
@@ -95,6 +100,9 @@ func utilityPod(name string, cm *corev1.ConfigMap, m controlplane.Member, o Opti
 	if o.scratch > 0 {
 		withScratch(pod, o.scratch)
 	}
+	if o.stage {
+		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(stageMemory)}
+	}
 	if m.RuntimeClass != "" {
 		pod.Spec.RuntimeClassName = ptr(m.RuntimeClass)
 	}
@@ -126,32 +134,40 @@ type mountSet struct {
 }
 
 // memberMounts takes over the volumes that hold the client's TLS files, and the
-// data when asked for, each read-only at the path where the member has it.
+// data when asked for, each at the path where the member has it. Only what a
+// restore is staged on can be written.
 func memberMounts(m controlplane.Member, o Options) mountSet {
 	var set mountSet
 	seen := map[string]bool{}
-	add := func(v controlplane.VolumeRef) {
+	add := func(v controlplane.VolumeRef, write bool) {
 		if !v.Shareable() || seen[v.MountPath] {
 			return
 		}
 		seen[v.MountPath] = true
 		mount := v.Mount
-		mount.ReadOnly, mount.MountPropagation = true, nil
+		mount.ReadOnly, mount.MountPropagation = !write, nil
 		set.mounts = append(set.mounts, mount)
 		if !seen["volume "+v.Name] {
 			seen["volume "+v.Name] = true
 			set.volumes = append(set.volumes, existing(v.Volume))
 		}
 	}
+	// The data first: where the same mount holds the TLS files too, it is written.
+	if o.stage {
+		add(*m.DataVolume, true)
+		if m.WALVolume != nil {
+			add(*m.WALVolume, false) // it is looked at only
+		}
+	}
 	for _, t := range clientTLS(m) {
 		for _, v := range m.TLSVolumes {
 			if holdsAny(v.MountPath, t) {
-				add(v)
+				add(v, false)
 			}
 		}
 	}
 	if o.Data && m.DataVolume != nil {
-		add(*m.DataVolume)
+		add(*m.DataVolume, false)
 	}
 	return set
 }

@@ -69,8 +69,10 @@ func NewClients(cfg *rest.Config) (*Clients, error) {
 type Options struct {
 	Username, Password string // etcd's own authentication
 	ServerName         string // verified instead of what the member's URLs say
-	// Operation labels the utility pod: backup, verify.
+	// Operation labels the utility pod: backup, verify, restore.
 	Operation string
+	// OperationID, if set, is another label: which of several it is for.
+	OperationID string
 	// Lifetime ends an utility pod whose client was killed. Default 1 h.
 	Lifetime time.Duration
 	// StartTimeout bounds the wait for an utility pod. Default 90 s.
@@ -85,6 +87,7 @@ type Options struct {
 	Log func(format string, args ...any)
 
 	scratch int64 // bytes of a scratch folder in the utility pod; 0: none
+	stage   bool  // the member's data can be written in the utility pod
 }
 
 func (o Options) log(format string, args ...any) {
@@ -130,10 +133,12 @@ func OpenQuery(_ context.Context, c *Clients, m controlplane.Member, o Options) 
 	if len(ways) == 0 {
 		ways = []Way{Exec, Forward}
 	}
-	if o.Username != "" { // etcdctl would want the password in its arguments
-		ways = slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return w == Exec })
+	l := &queryLink{clients: c, member: m, opts: o, ways: ways}
+	if o.Username != "" && slices.Contains(ways, Exec) {
+		l.ways = slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return w == Exec })
+		l.why = []string{"exec: etcdctl would want the password in its command line"}
 	}
-	return &queryLink{clients: c, member: m, opts: o, ways: ways}, nil
+	return l, nil
 }
 
 // queryLink finds out at its questions which way can answer: asking for an

@@ -29,17 +29,12 @@ type tools struct {
 }
 
 func findTools(ctx context.Context, c Config) (t tools, err error) {
-	if t.etcd, err = findProgram(c.Etcd, "etcd"); err != nil {
+	etcd, err := FindTool(ctx, c.Etcd, "etcd", "--version")
+	if err != nil {
 		return t, err
 	}
-	if t.restore, err = findProgram(c.Etcdutl, "etcdutl"); err != nil {
-		return t, err
-	}
-	if t.etcdVersion, err = programVersion(ctx, t.etcd, "--version"); err != nil {
-		return t, err
-	}
-	t.restoreVersion, err = programVersion(ctx, t.restore, "version")
-	return t, err
+	restore, err := FindTool(ctx, c.Etcdutl, "etcdutl", "version")
+	return tools{etcd.Path, etcd.Version, restore.Path, restore.Version}, err
 }
 
 func findProgram(path, name string) (string, error) {
@@ -139,16 +134,8 @@ func restore(ctx context.Context, t tools, plain string, p place, raw bool) erro
 	if raw {
 		args = append(args, "--skip-hash-check")
 	}
-	cmd := exec.CommandContext(ctx, t.restore, args...)
-	cmd.Dir = p.dir
-	cmd.Env = environment()
-	dieWithParent(cmd)
-	// A killed tool leaves no one who could hold its output open; this is for the case that one does.
-	cmd.WaitDelay = 5 * time.Second
-	var log lastLines
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := runLocked(cmd); err != nil {
-		return fmt.Errorf("%w: %s: %w: %s", ErrRestore, filepath.Base(t.restore), err, log.last())
+	if err := (Tool{Path: t.restore}).Run(ctx, p.dir, args...); err != nil {
+		return fmt.Errorf("%w: %w", ErrRestore, err)
 	}
 	return nil
 }

@@ -142,3 +142,9 @@ func subfields(b []byte) (fields [6][]byte) {
 	}
 	return fields
 }
+
+// NamespaceUID reads the UID of a namespace as an API server stores it; false when the value is none, or encrypted.
+func NamespaceUID(value []byte) (string, bool) {
+	uid, encrypted, ok := namespaceUID(value)
+	return uid, ok && !encrypted && uid != ""
+}

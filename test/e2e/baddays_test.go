@@ -16,9 +16,10 @@ import (
 // TestBadDays is what goes wrong around a hosted control plane. Each has its own namespace, so they run side by side.
 func TestBadDays(t *testing.T) {
 	c := clusters.get(t, mainKind)
+	t.Parallel()
 	for name, test := range map[string]func(*testing.T, *cluster){
 		"several": testSeveral, "empty etcd": testEmptyEtcd, "TLS files missing": testTLSFilesMissing, "etcd hangs": testEtcdHangs,
-		"image unpullable": testImageUnpullable, "refused": testRefused, "clock": testClock,
+		"image unpullable": testImageUnpullable, "images always pulled": testAlwaysPull, "refused": testRefused, "clock": testClock,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -269,6 +270,7 @@ func TestDestinations(t *testing.T) {
 // TestNodeNotReady stops the kubelet of a node: its etcd runs on, but nothing can be started beside it.
 func TestNodeNotReady(t *testing.T) {
 	c := clusters.get(t, mainKind)
+	clusters.begin(t, haKind) // what follows is mostly waiting
 	c.inNode(t, c.node(), "systemctl stop kubelet")
 	t.Cleanup(func() {
 		c.inNode(t, c.node(), "systemctl start kubelet")

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -41,37 +42,51 @@ type cluster struct {
 	kubeconfig string
 	context    string // its name in the kubeconfig
 	full       string // its name for kind
-	borrowed   bool
 }
 
-// pool makes clusters when they are asked for, at most two at once: tests that
-// want a third give up the one that was used longest ago.
-type pool struct{ live []*cluster }
+// pool makes clusters when they are asked for. The main one stays to the end; of the others there is one at a time, and
+// one more may be in the making.
+type pool struct {
+	live  []*cluster
+	begun map[kind]*making
+}
 
-var clusters pool
+// making is a cluster that is not ready yet.
+type making struct {
+	done       chan struct{} // closed when the rest is known
+	kubeconfig string
+	took       time.Duration
+	err        error
+}
 
+var clusters = pool{begun: map[kind]*making{}}
+
+func (k kind) full() string { return "e2e-" + k.name }
+
+// borrowed is the kubeconfig of a cluster that the developer lends.
+func (k kind) borrowed() string { return os.Getenv("E2E_CLUSTER_" + strings.ToUpper(k.name)) }
+
+// get waits for a cluster of that kind. Tests that run in parallel ask before they say so.
 func (p *pool) get(t testing.TB, k kind) *cluster {
 	t.Helper()
 	if i := slices.IndexFunc(p.live, func(c *cluster) bool { return c.kind == k }); i >= 0 {
-		c := p.live[i]
-		p.live = append(slices.Delete(p.live, i, i+1), c)
-		return c
+		return p.live[i]
 	}
-	c := &cluster{kind: k, full: "e2e-" + k.name}
-	if c.kubeconfig = os.Getenv("E2E_CLUSTER_" + strings.ToUpper(k.name)); c.kubeconfig != "" {
-		c.borrowed = true
-	} else {
-		for len(p.live) > 1 {
-			p.live[0].delete(t.Context())
-			p.live = p.live[1:]
+	if k != mainKind {
+		for _, c := range slices.Clone(p.live) {
+			p.drop(t.Context(), c)
 		}
-		start := time.Now()
-		out, err := output(t.Context(), nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), c.full, fmt.Sprint(k.nodes), k.tag)
-		if err != nil {
-			t.Fatalf("make cluster %s: %v", c.full, err)
+	}
+	c := &cluster{kind: k, full: k.full(), kubeconfig: k.borrowed()}
+	if c.kubeconfig == "" {
+		m := p.start(testContext(t), k)
+		<-m.done
+		delete(p.begun, k)
+		if m.err != nil {
+			t.Fatalf("make cluster %s: %v", c.full, m.err)
 		}
-		c.kubeconfig = strings.TrimSpace(out)
-		t.Logf("cluster %s: %.0f s", c.full, time.Since(start).Seconds())
+		c.kubeconfig = m.kubeconfig
+		t.Logf("cluster %s: %.0f s", c.full, m.took.Seconds())
 	}
 	p.live = append(p.live, c)
 	c.context = strings.TrimSpace(c.kubectl(t, "config", "current-context"))
@@ -79,14 +94,50 @@ func (p *pool) get(t testing.TB, k kind) *cluster {
 	return c
 }
 
+// begin makes a cluster that a later test will ask for, while this one waits for other things. Where only some tests
+// run, nobody may ask.
+func (p *pool) begin(t testing.TB, k kind) {
+	if flag.Lookup("test.run").Value.String() == "" && k.borrowed() == "" {
+		p.start(testContext(t), k)
+	}
+}
+
+func (p *pool) start(ctx context.Context, k kind) *making {
+	if m := p.begun[k]; m != nil {
+		return m
+	}
+	m := &making{done: make(chan struct{})}
+	p.begun[k] = m
+	go func() {
+		defer close(m.done)
+		start := time.Now()
+		var out string
+		out, m.err = output(ctx, nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), k.full(), fmt.Sprint(k.nodes), k.tag)
+		m.kubeconfig, m.took = strings.TrimSpace(out), time.Since(start)
+	}()
+	return m
+}
+
+// drop deletes a cluster that no test will ask for again; never the main one.
+func (p *pool) drop(ctx context.Context, c *cluster) {
+	if c.kind != mainKind {
+		c.delete(ctx)
+		p.live = slices.DeleteFunc(p.live, func(l *cluster) bool { return l == c })
+	}
+}
+
 func (p *pool) clean(ctx context.Context) {
 	for _, c := range p.live {
 		c.delete(ctx)
 	}
+	for k, m := range p.begun {
+		<-m.done
+		(&cluster{kind: k, full: k.full()}).delete(ctx)
+	}
 }
 
 func (c *cluster) delete(ctx context.Context) {
-	if c.borrowed || os.Getenv("KEEP") != "" {
+	if c.borrowed() != "" || os.Getenv("KEEP") != "" {
 		return
 	}
 	if _, err := output(ctx, nil, filepath.Join(root, "hack", "testbed", "clean.sh"), c.full); err != nil {

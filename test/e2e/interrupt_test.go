@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	bigSize = 200 << 20 // of values; the database is a tenth larger
+	bigSize = 96 << 20 // of values; the database is a tenth larger
 	// heldAt is more than any API call of a backup brings, and little of a big snapshot.
 	heldAt = 16 << 20
 )
@@ -31,7 +31,7 @@ func TestBig(t *testing.T) {
 		run  func(*testing.T, *hosted, string)
 	}{
 		{"interrupt", testInterrupt}, {"kill and cleanup", testKilled}, {"pod deleted", testPodDeleted}, {"link cut", testCut},
-		{"link stays down", testLinkDown}, {"disk full", testDiskFull}, {"same file twice", testSameFile}, {"etcd stopped", testEtcdStops},
+		{"link stays down", testLinkDown}, {"disk full", testDiskFull}, {"same file twice", testSameFile}, {"kubelet cut", testKubeletCut}, {"etcd stopped", testEtcdStops},
 	} {
 		for _, via := range []string{"agent", "forward"} {
 			if via == "forward" && slices.Contains([]string{"kill and cleanup", "pod deleted", "same file twice"}, test.name) {
@@ -190,9 +190,9 @@ func testLinkDown(t *testing.T, h *hosted, via string) {
 
 // testDiskFull: there was room when it began, and there is none in the middle.
 func testDiskFull(t *testing.T, h *hosted, via string) {
-	dir := tmpfs(t, "400m")
+	dir := tmpfs(t, "160m")
 	tr := held(t, h, via, dir)
-	if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 300<<20), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 120<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tr.release()

@@ -53,6 +53,7 @@ func (b backupResult) leader() string {
 // TestMembers is what can happen among the members of hosted control planes.
 func TestMembers(t *testing.T) {
 	c := clusters.get(t, mainKind)
+	t.Parallel()
 	t.Run("three", func(t *testing.T) {
 		t.Parallel()
 		testThree(t, c)
@@ -251,6 +252,7 @@ func testMixedVersions(t *testing.T, c *cluster) {
 // TestHA is a real cluster with three control plane nodes.
 func TestHA(t *testing.T) {
 	c := clusters.get(t, haKind)
+	defer clusters.drop(t.Context(), c) // three nodes are busy also when nobody asks them anything
 	second := c.node() + "2"
 	// The load balancer goes on sending requests to the API server whose etcd is gone.
 	first := "--server=https://" + c.nodeIP(t) + ":6443"

@@ -12,10 +12,14 @@ func TestOffline(t *testing.T) {
 	scripts(t, &cluster{}, "offline", nil)
 }
 
-// TestOwn backs up the cluster's own etcd.
+// TestOwn backs up the cluster's own etcd. Its scripts run side by side, so that only at the end nothing may be left.
 func TestOwn(t *testing.T) {
 	c := clusters.get(t, mainKind)
-	scripts(t, c, "own", c.env(t))
+	t.Cleanup(func() {
+		c.nothingLeft(t, "kube-system")
+		c.etcd(t, "cleanup").exits(0).says("nothing was left behind")
+	})
+	sideBySide(t, c, "own", c.env(t))
 }
 
 func (c *cluster) env(t testing.TB) map[string]string {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,15 +29,46 @@ type result struct {
 	took           time.Duration
 }
 
+// stream is what a running program has printed so far.
+type stream struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *stream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// shows waits until something that matches is printed.
+func (s *stream) shows(t testing.TB, limit time.Duration, pattern string) {
+	t.Helper()
+	p := regexp.MustCompile(`(?m)` + pattern)
+	eventually(t, limit, "output like "+pattern, func() error {
+		if out := s.String(); !p.MatchString(out) {
+			return fmt.Errorf("so far: %q", out)
+		}
+		return nil
+	})
+}
+
 // proc is the plugin while it runs.
 type proc struct {
 	t       testing.TB
 	cmd     *exec.Cmd
 	args    []string
-	out     bytes.Buffer
-	err     bytes.Buffer
+	out     stream
+	err     stream
 	started time.Time
 	done    chan error
+	read    chan struct{} // on a terminal: closed when all of its output has been read
 }
 
 // etcd runs `kubectl etcd ARGS` with the cluster's kubeconfig and waits for its end.
@@ -48,20 +80,39 @@ func (c *cluster) etcd(t testing.TB, args ...string) *result {
 // start begins `kubectl etcd ARGS`. An empty dir is a fresh one.
 func start(t testing.TB, kubeconfig, dir string, args ...string) *proc {
 	t.Helper()
+	p := prepared(t, kubeconfig, dir, args...)
+	p.begin()
+	return p
+}
+
+// prepared is not yet begun.
+func prepared(t testing.TB, kubeconfig, dir string, args ...string) *proc {
+	t.Helper()
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	p := &proc{t: t, args: args, done: make(chan error, 1), started: time.Now()}
+	p := &proc{t: t, args: args, done: make(chan error, 1)}
 	p.cmd = exec.Command("kubectl", append([]string{"etcd"}, args...)...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start kubectl etcd: %v", err)
-	}
-	go func() { p.done <- p.cmd.Wait() }()
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 	return p
+}
+
+func (p *proc) begin() {
+	p.t.Helper()
+	p.started = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatalf("start kubectl etcd: %v", err)
+	}
+	go func() {
+		err := p.cmd.Wait()
+		if p.read != nil {
+			<-p.read
+		}
+		p.done <- err
+	}()
+	p.t.Cleanup(func() { _ = p.cmd.Process.Kill() })
 }
 
 func (p *proc) signal(s syscall.Signal) {

@@ -17,7 +17,17 @@ import (
 // NODE, CONTEXT, KUBECONFIG, ETCD (folder of etcd's own programs, by minor).
 func scripts(t *testing.T, c *cluster, folder string, env map[string]string) {
 	t.Helper()
-	testscript.RunT(serial{t}, testscript.Params{
+	testscript.RunT(serial{parallel{t}}, params(t, c, folder, env))
+}
+
+// sideBySide runs scripts that do not mind each other. They have ended when the test's cleanups begin.
+func sideBySide(t *testing.T, c *cluster, folder string, env map[string]string) {
+	t.Helper()
+	testscript.RunT(parallel{t}, params(t, c, folder, env))
+}
+
+func params(t *testing.T, c *cluster, folder string, env map[string]string) testscript.Params {
+	return testscript.Params{
 		Dir: filepath.Join("testdata", folder),
 		Setup: func(e *testscript.Env) error {
 			for k, v := range map[string]string{"KUBECONFIG": c.kubeconfig, "NODE": c.node(), "CONTEXT": c.context, "ETCD": filepath.Join(testbed, "bin", "etcd-"), "DOCKER_HOST": dockerHost()} {
@@ -47,7 +57,7 @@ func scripts(t *testing.T, c *cluster, folder string, env map[string]string) {
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-	})
+	}
 }
 
 // dockerHost is the engine of the test bed, as its env.sh finds it.
@@ -81,13 +91,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// serial keeps testscript from running scripts at the same time.
-type serial struct{ *testing.T }
+// parallel is a test as testscript wants it.
+type parallel struct{ *testing.T }
 
-func (serial) Parallel()     {}
-func (serial) Verbose() bool { return testing.Verbose() }
+func (parallel) Verbose() bool { return testing.Verbose() }
+func (p parallel) Run(name string, f func(testscript.T)) {
+	p.T.Run(name, func(t *testing.T) { f(parallel{t}) })
+}
+
+// serial keeps testscript from running scripts at the same time.
+type serial struct{ parallel }
+
+func (serial) Parallel() {}
 func (s serial) Run(name string, f func(testscript.T)) {
-	s.T.Run(name, func(t *testing.T) { f(serial{t}) })
+	s.T.Run(name, func(t *testing.T) { f(serial{parallel{t}}) })
 }
 
 // flip FILE OFFSET: change one bit of the byte there; a negative offset counts from the end.

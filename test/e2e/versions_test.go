@@ -11,6 +11,7 @@ import (
 // TestHostedVersions backs up hosted control planes of every minor, with and without a shell, by every way.
 func TestHostedVersions(t *testing.T) {
 	c := clusters.get(t, mainKind)
+	t.Parallel()
 	for _, tag := range []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"} {
 		t.Run(tag, func(t *testing.T) {
 			t.Parallel()
@@ -37,9 +38,13 @@ func (h *hosted) env(t testing.TB) map[string]string {
 
 // TestKubeadmVersions backs up clusters whose own etcd is another than the main cluster's.
 func TestKubeadmVersions(t *testing.T) {
-	for _, k := range []kind{oldKind, newKind, shellKind} {
+	kinds := []kind{oldKind, newKind, shellKind}
+	for i, k := range kinds {
 		t.Run(k.tag, func(t *testing.T) {
 			c := clusters.get(t, k)
+			if i+1 < len(kinds) {
+				clusters.begin(t, kinds[i+1])
+			}
 			env := c.env(t)
 			dir := "kubeadm"
 			if env["HAS_SHELL"] == "yes" {

@@ -1,0 +1,31 @@
+package agent
+
+import "github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+
+// Names of the requests about a member's data directory, with their bodies and replies, which are of package datadir.
+// The upload between prepare and build is a frame.RequestWrite to the path that prepare names.
+const (
+	RequestInspect  = "inspect"  // datadir.Place → datadir.State
+	RequestPrepare  = "prepare"  // PrepareRequest → datadir.Prepared
+	RequestBuild    = "build"    // datadir.BuildRequest → datadir.Built; progress: strings
+	RequestExchange = "exchange" // datadir.ExchangeRequest → datadir.Exchanged
+	RequestDiscard  = "discard"  // datadir.Place → datadir.Discarded
+)
+
+// Codes of their refusals; frame.CodeNoSpace and frame.CodeBadRequest are others.
+const (
+	CodeLocked      = "locked"          // datadir.ErrLocked
+	CodeTooOld      = "tool-too-old"    // datadir.ErrTooOld
+	CodeNoTool      = "no-tool"         // rehearse.ErrNoBinary
+	CodeInode       = "wrong-inode"     // datadir.ErrInode
+	CodeDifferent   = "built-otherwise" // datadir.ErrDifferent
+	CodeBusy        = "busy"            // datadir.ErrBusy
+	CodeBadSnapshot = "bad-snapshot"    // datadir.ErrBadSnapshot
+	CodeSeparateLog = "separate-log"    // datadir.ErrSeparateLog
+)
+
+// PrepareRequest asks for room for a snapshot.
+type PrepareRequest struct {
+	datadir.Place
+	Size int64 `json:"size"` // bytes of the plain snapshot
+}

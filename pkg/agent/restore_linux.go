@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+)
+
+// refusals are in order: an error can be several of them, and the first says most.
+var refusals = []struct {
+	err  error
+	code string
+}{
+	{datadir.ErrNoSpace, frame.CodeNoSpace},
+	{datadir.ErrLocked, CodeLocked},
+	{datadir.ErrTooOld, CodeTooOld},
+	{rehearse.ErrNoBinary, CodeNoTool},
+	{datadir.ErrInode, CodeInode},
+	{datadir.ErrDifferent, CodeDifferent},
+	{datadir.ErrBusy, CodeBusy},
+	{datadir.ErrBadSnapshot, CodeBadSnapshot},
+	{datadir.ErrSeparateLog, CodeSeparateLog},
+	{datadir.ErrInvalid, frame.CodeBadRequest},
+}
+
+// onDataDir makes a handler of what is done to a data directory. A reply that could not be sent is no loss: everything
+// can be asked again.
+func onDataDir[Request, Reply any](do func(ctx context.Context, r Request, progress func(string)) (Reply, error)) Handler {
+	return func(ctx context.Context, s *Session) error {
+		var r Request
+		if err := s.Decode(&r); err != nil {
+			return err
+		}
+		reply, err := do(ctx, r, func(step string) { s.Progress(step) })
+		for _, refusal := range refusals {
+			if errors.Is(err, refusal.err) {
+				return frame.Errorf(refusal.code, "%v", err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return s.End(reply)
+	}
+}
+
+func inspectData(ctx context.Context, p datadir.Place, _ func(string)) (*datadir.State, error) {
+	return datadir.Inspect(ctx, p)
+}
+
+func prepareData(ctx context.Context, r PrepareRequest, _ func(string)) (*datadir.Prepared, error) {
+	return datadir.Prepare(ctx, r.Place, r.Size)
+}
+
+func exchangeData(ctx context.Context, r datadir.ExchangeRequest, _ func(string)) (*datadir.Exchanged, error) {
+	return datadir.Exchange(ctx, r)
+}
+
+func discardData(ctx context.Context, p datadir.Place, _ func(string)) (*datadir.Discarded, error) {
+	return datadir.Discard(ctx, p)
+}

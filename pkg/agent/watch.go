@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+)
+
+// Names of the requests that a restore has for a running etcd.
+const (
+	RequestPuts     = "puts"     // PutsRequest → PutsReply
+	RequestIdentity = "identity" // Endpoint → IdentityReply
+	RequestDisarm   = "disarm"   // Endpoint → DisarmReply
+)
+
+// PutsRequest watches for writers.
+type PutsRequest struct {
+	Endpoint
+	Seconds float64 `json:"seconds"`
+}
+
+// PutsReply names the first key that was written; none when it is empty.
+type PutsReply struct {
+	Key      string `json:"key,omitempty"`
+	Revision int64  `json:"revision,omitempty"`
+}
+
+// IdentityReply says whose data it is: the UID of the kube-system namespace
+// that is in it. Empty where there is none, or where it is encrypted.
+type IdentityReply struct {
+	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
+}
+
+// DisarmReply says what was done about NOSPACE alarms.
+type DisarmReply struct {
+	// Disarmed alarms were NOSPACE ones; Freed bytes were given back by compaction and defragmentation first.
+	Disarmed int   `json:"disarmed"`
+	Freed    int64 `json:"freed,omitempty"`
+}
+
+// with dials for one request.
+func (e Endpoint) with(ctx context.Context, f func(*etcd.Conn) error) error {
+	c, err := e.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return f(c)
+}
+
+func puts(ctx context.Context, s *Session) error {
+	var req PutsRequest
+	if err := s.Decode(&req); err != nil {
+		return err
+	}
+	return req.with(ctx, func(c *etcd.Conn) error {
+		key, rev, err := c.Puts(ctx, time.Duration(req.Seconds*float64(time.Second)))
+		if err != nil {
+			return err
+		}
+		return s.End(PutsReply{Key: key, Revision: rev})
+	})
+}
+
+// kubeSystemKeys are where API servers keep the namespace, most usual prefix first.
+var kubeSystemKeys = []string{"/registry/namespaces/kube-system", "/kubernetes.io/namespaces/kube-system"}
+
+func identity(ctx context.Context, s *Session) error {
+	var req Endpoint
+	if err := s.Decode(&req); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return req.with(ctx, func(c *etcd.Conn) error {
+		for _, key := range kubeSystemKeys {
+			value, err := c.Value(ctx, key)
+			if err != nil {
+				return err
+			}
+			if uid, ok := verify.NamespaceUID(value); ok {
+				return s.End(IdentityReply{KubeSystemUID: uid})
+			}
+		}
+		return s.End(IdentityReply{})
+	})
+}
+
+// defragTimeout is for the largest database that is advised.
+const defragTimeout = 5 * time.Minute
+
+// fullShare of its quota, or more, and a database has to be made smaller before its alarm goes.
+const fullShare = 0.8
+
+// disarm takes back the NOSPACE alarms that a snapshot brought along: they name
+// a member that no longer exists, and refuse every write. Others stay.
+func disarm(ctx context.Context, s *Session) error {
+	var req Endpoint
+	if err := s.Decode(&req); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, defragTimeout)
+	defer cancel()
+	return req.with(ctx, func(c *etcd.Conn) error {
+		alarms, err := c.Alarms(ctx)
+		if err != nil {
+			return err
+		}
+		alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
+		if len(alarms) == 0 {
+			return s.End(DisarmReply{})
+		}
+		freed, err := shrink(ctx, c)
+		if err != nil {
+			return err
+		}
+		for _, a := range alarms {
+			if err := c.DisarmAlarm(ctx, a); err != nil {
+				return err
+			}
+		}
+		return s.End(DisarmReply{Disarmed: len(alarms), Freed: freed})
+	})
+}
+
+// shrink compacts and defragments a member whose database fills its quota.
+func shrink(ctx context.Context, c *etcd.Conn) (int64, error) {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	quota := st.DBSizeQuota
+	if quota == 0 {
+		quota = defaultQuota
+	}
+	if float64(st.DBSize) < fullShare*float64(quota) {
+		return 0, nil
+	}
+	if err := c.Compact(ctx, st.Revision); err != nil {
+		return 0, err
+	}
+	if err := c.Defragment(ctx); err != nil {
+		return 0, err
+	}
+	after, err := c.Status(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if float64(after.DBSize) >= fullShare*float64(quota) {
+		return 0, fmt.Errorf("disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
+	}
+	return st.DBSize - after.DBSize, nil
+}
+
+// defaultQuota is etcd's own, where it does not tell.
+const defaultQuota = 2 << 30

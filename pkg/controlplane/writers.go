@@ -1,0 +1,157 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Writer is a workload whose pods use an etcd: its API servers, and whatever
+// else was told its client URLs.
+type Writer struct {
+	Kind      string `json:"kind"` // StatefulSet or Deployment
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Replicas  int32  `json:"replicas"`
+	// Why says what gave it away: the URL in its pod template.
+	Why string `json:"why"`
+	// Selector is of its pods.
+	Selector *metav1.LabelSelector `json:"-"`
+	// Manager is the controller that owns the workload, if any.
+	Manager *Owner `json:"manager,omitempty"`
+	// Template is what its pods are made from.
+	Template corev1.PodTemplateSpec `json:"-"`
+}
+
+// ID is how a user names a writer.
+func (w Writer) ID() string { return w.Kind + "/" + w.Name }
+
+// Writers are the StatefulSets and Deployments of all namespaces whose pod
+// templates name this etcd, also those at 0 replicas. Where the user may not list all
+// namespaces, only the control plane's own is looked at, and the second result
+// says so. Static pods and bare pods are not found: nothing scales them.
+func Writers(ctx context.Context, c Client, p ControlPlane) ([]Writer, string, error) {
+	namespace, note := "", ""
+	found, err := workloads(ctx, c, namespace)
+	if err != nil {
+		note = fmt.Sprintf("writers were looked for in namespace %s only: %v", p.Namespace, err)
+		if found, err = workloads(ctx, c, p.Namespace); err != nil {
+			return nil, "", err
+		}
+	}
+	f := &finder{client: c, reader: newReader(ctx, c), serviceCache: map[string][]corev1.Service{}}
+	var out []Writer
+	for _, w := range found {
+		if w.Kind == p.Owner.Kind && w.Name == p.Owner.Name && w.Namespace == p.Namespace {
+			continue
+		}
+		if w.Why = f.uses(p, w); w.Why != "" {
+			out = append(out, w)
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Namespace+out[i].ID() < out[j].Namespace+out[j].ID() })
+	return out, note, nil
+}
+
+// Controllers are the workloads in the control plane's namespace that run a
+// controller manager or a scheduler: they write through the API servers only, but
+// what they remember has to be read anew after a restore.
+func Controllers(ctx context.Context, c Client, p ControlPlane) ([]Writer, error) {
+	found, err := workloads(ctx, c, p.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var out []Writer
+	for _, w := range found {
+		for i := range w.Template.Spec.Containers {
+			if program := controllerProgram.FindString(strings.Join(words(&w.Template.Spec.Containers[i]), " ")); program != "" {
+				w.Why = "it runs " + strings.TrimSpace(program)
+				out = append(out, w)
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+var controllerProgram = regexp.MustCompile(`\b(kube-controller-manager|kube-scheduler)\b`)
+
+func workloads(ctx context.Context, c Client, namespace string) ([]Writer, error) {
+	var out []Writer
+	sets, err := c.Apps.StatefulSets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list statefulsets%s: %w", inNamespace(namespace), err)
+	}
+	for i := range sets.Items {
+		s := &sets.Items[i]
+		out = append(out, Writer{Kind: "StatefulSet", Namespace: s.Namespace, Name: s.Name, Replicas: replicas(s.Spec.Replicas),
+			Selector: s.Spec.Selector, Template: s.Spec.Template, Manager: controllerOf(s)})
+	}
+	deployments, err := c.Apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list deployments%s: %w", inNamespace(namespace), err)
+	}
+	for i := range deployments.Items {
+		d := &deployments.Items[i]
+		out = append(out, Writer{Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, Replicas: replicas(d.Spec.Replicas),
+			Selector: d.Spec.Selector, Template: d.Spec.Template, Manager: controllerOf(d)})
+	}
+	return out, nil
+}
+
+func replicas(n *int32) int32 {
+	if n == nil {
+		return 1
+	}
+	return *n
+}
+
+func controllerOf(o metav1.Object) *Owner {
+	ref := metav1.GetControllerOf(o)
+	if ref == nil {
+		return nil
+	}
+	return &Owner{ref.APIVersion, ref.Kind, ref.Name, string(ref.UID)}
+}
+
+// etcdURL finds what could be a client URL in a command line or a variable,
+// scripts included: URLs, and host:port with etcd's usual client port.
+var etcdURL = regexp.MustCompile(`(?:https?|unix)://[A-Za-z0-9._:\[\]-]+|[A-Za-z0-9._-]+:2379`)
+
+// uses returns the URL by which a workload's pods reach the etcd, or "".
+func (f *finder) uses(p ControlPlane, w Writer) string {
+	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
+	pod.Namespace = w.Namespace
+	a := APIServer{Namespace: w.Namespace, Node: pod.Spec.NodeName, object: pod}
+	for i := range pod.Spec.Containers {
+		for _, text := range words(&pod.Spec.Containers[i]) {
+			for _, u := range etcdURL.FindAllString(text, -1) {
+				url := u
+				if !hasScheme(url) {
+					url = "https://" + url
+				}
+				if t := addresses([]string{url}); len(t) == 1 && !t[0].loopback() && f.planeOf([]ControlPlane{p}, a, []string{url}) == 0 {
+					return u
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func words(c *corev1.Container) []string {
+	out := append(append([]string{}, c.Command...), c.Args...)
+	for _, e := range c.Env {
+		out = append(out, e.Value)
+	}
+	return out
+}
+
+var scheme = regexp.MustCompile(`^[a-z]+://`)
+
+func hasScheme(s string) bool { return scheme.MatchString(s) }

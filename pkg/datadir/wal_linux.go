@@ -1,0 +1,126 @@
+package datadir
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// ids are who a member is, in etcd's hexadecimal form. They are in no database, only at the head of each file of the log.
+type ids struct{ cluster, member string }
+
+// readIDs reads them from the newest file of a log that has them. etcd gives a file its name once its head is written,
+// so that they can be read while etcd runs too.
+func readIDs(dir string) (ids, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil {
+		return ids{}, fmt.Errorf("list log: %w", err)
+	}
+	if len(files) == 0 {
+		return ids{}, fmt.Errorf("read ids: no log in %s", dir)
+	}
+	slices.Sort(files)
+	slices.Reverse(files)
+	var errs []error
+	for _, path := range files {
+		found, err := idsOf(path)
+		if err == nil {
+			return found, nil
+		}
+		errs = append(errs, err)
+	}
+	return ids{}, fmt.Errorf("read ids: %w", errors.Join(errs...))
+}
+
+const (
+	walMetadata = 1 // the type of the record that we want
+	// It is the second one, after the checksum of the file before.
+	walRecords    = 3
+	walRecordSize = 4 << 10
+)
+
+var errWAL = errors.New("not the log of an etcd")
+
+func idsOf(path string) (ids, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return ids{}, err
+	}
+	defer f.Close()
+	for range walRecords {
+		kind, data, err := walRecord(f)
+		if err != nil {
+			return ids{}, fmt.Errorf("%s: %w", path, err)
+		}
+		if kind != walMetadata {
+			continue
+		}
+		fields, _, err := varints(data)
+		if err != nil || fields[2] == 0 {
+			return ids{}, fmt.Errorf("%s: %w", path, errWAL)
+		}
+		return ids{cluster: hexID(fields[2]), member: hexID(fields[1])}, nil
+	}
+	return ids{}, fmt.Errorf("%s: %w", path, errWAL)
+}
+
+// walRecord reads a record: its length in the lower 56 bits of a little-endian number whose top byte is the number of
+// bytes that pad it, then {1: type, 2: checksum, 3: data}.
+func walRecord(r io.Reader) (kind uint64, data []byte, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.LittleEndian.Uint64(head[:])
+	size, padding := n&(1<<56-1), uint64(0)
+	if n>>63 == 1 {
+		padding = n >> 56 & 7
+	}
+	if size == 0 || size > walRecordSize {
+		return 0, nil, errWAL
+	}
+	body := make([]byte, size+padding)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, nil, err
+	}
+	numbers, blobs, err := varints(body[:size])
+	return numbers[1], blobs[3], err
+}
+
+// varints takes a flat protobuf message apart: the numbers and the bytes of its first fields.
+func varints(b []byte) (numbers [4]uint64, blobs [4][]byte, err error) {
+	for len(b) > 0 {
+		num, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return numbers, blobs, errWAL
+		}
+		b = b[n:]
+		var number uint64
+		var blob []byte
+		switch kind {
+		case protowire.VarintType:
+			number, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			blob, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, kind, b)
+		}
+		if n < 0 {
+			return numbers, blobs, errWAL
+		}
+		if int(num) < len(numbers) {
+			numbers[num], blobs[num] = number, blob
+		}
+		b = b[n:]
+	}
+	return numbers, blobs, nil
+}
+
+func hexID(id uint64) string { return strconv.FormatUint(id, 16) }

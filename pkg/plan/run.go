@@ -1,0 +1,162 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Journal keeps an operation where another client, on another machine, finds it.
+type Journal interface {
+	Save(ctx context.Context, o *Operation) error
+}
+
+// Reporter is told how an operation goes.
+type Reporter interface {
+	// Begin and End frame a step; undo says in which direction.
+	Begin(s Step, undo bool)
+	End(s Step, undo bool, err error)
+}
+
+// Runner runs operations.
+type Runner struct {
+	Journal Journal
+	Actions map[string]Action
+	Report  Reporter
+	Now     func() time.Time
+	// UndoTimeout bounds what is undone after a failure or an interrupt.
+	UndoTimeout time.Duration
+}
+
+// Check refuses an operation with steps that no action is known for: one that a newer version wrote.
+func (r *Runner) Check(o *Operation) error {
+	seen := map[string]bool{}
+	for _, s := range o.Steps {
+		if r.Actions[s.Kind] == nil {
+			return fmt.Errorf("read operation %s: no action is known for its step %s (%s); it was made by another version", o.ID, s.ID, s.Kind)
+		}
+		if seen[s.ID] {
+			return fmt.Errorf("read operation %s: two steps are called %s", o.ID, s.ID)
+		}
+		seen[s.ID] = true
+	}
+	return nil
+}
+
+// Run does what is not done yet, in order. When a step fails, or ctx ends, it
+// undoes everything in reverse, unless a step with Commit has begun: then the
+// operation is Failed, and only going on repairs it.
+func (r *Runner) Run(ctx context.Context, o *Operation) error {
+	if err := r.Check(o); err != nil {
+		return err
+	}
+	if o.Phase == GoingBack || o.Phase == WentBack {
+		return fmt.Errorf("run operation %s: it was being undone; only its undo can go on", o.ID)
+	}
+	o.Phase, o.Error = Running, ""
+	if err := r.Journal.Save(ctx, o); err != nil {
+		return err
+	}
+	for i := range o.Steps {
+		s := &o.Steps[i]
+		if s.State == Done {
+			continue
+		}
+		if err := r.do(ctx, o, s); err != nil {
+			return r.fail(ctx, o, &StepError{Step: *s, Err: err})
+		}
+	}
+	o.Phase = Succeeded
+	return r.Journal.Save(ctx, o)
+}
+
+func (r *Runner) do(ctx context.Context, o *Operation, s *Step) error {
+	now := r.Now().UTC()
+	s.State, s.Error, s.Started, s.Ended = Doing, "", &now, nil
+	if err := r.Journal.Save(ctx, o); err != nil {
+		return err
+	}
+	r.Report.Begin(*s, false)
+	err := r.Actions[s.Kind].Do(ctx, r.task(o, s))
+	if err == nil {
+		end := r.Now().UTC()
+		s.State, s.Ended = Done, &end
+		err = r.Journal.Save(ctx, o)
+	}
+	r.Report.End(*s, false, err)
+	return err
+}
+
+func (r *Runner) task(o *Operation, s *Step) *Task {
+	return &Task{Step: s, save: func(ctx context.Context) error { return r.Journal.Save(ctx, o) }}
+}
+
+// fail goes back where that is allowed. Going back outlives an interrupt.
+func (r *Runner) fail(ctx context.Context, o *Operation, failed *StepError) error {
+	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.UndoTimeout)
+	defer cancel()
+	if s := o.Step(failed.Step.ID); s != nil {
+		s.Error = failed.Err.Error()
+	}
+	o.Error = failed.Error()
+	if o.Committed() {
+		o.Phase = Failed
+		return errors.Join(failed, r.Journal.Save(dctx, o))
+	}
+	if err := r.Undo(dctx, o); err != nil {
+		return errors.Join(failed, err)
+	}
+	return errors.Join(failed, ErrUndone)
+}
+
+// Undo takes back what was done or begun, in reverse. It stops at the first
+// step that cannot be undone, so that what was done before it is not pulled from
+// under it; call it again to go on.
+func (r *Runner) Undo(ctx context.Context, o *Operation) error {
+	if err := r.Check(o); err != nil {
+		return err
+	}
+	if o.Committed() {
+		return fmt.Errorf("undo operation %s: clients have seen its result; only a new restore leads back", o.ID)
+	}
+	o.Phase = GoingBack
+	if err := r.Journal.Save(ctx, o); err != nil {
+		return err
+	}
+	for i := range slices.Backward(o.Steps) {
+		s := &o.Steps[i]
+		if s.State == Pending || s.State == Undone {
+			continue
+		}
+		if err := r.undo(ctx, o, s); err != nil {
+			failed := &StepError{Step: *s, Err: err, Undo: true}
+			s.Error, o.Error = err.Error(), failed.Error()
+			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+			defer cancel()
+			return errors.Join(failed, r.Journal.Save(sctx, o))
+		}
+	}
+	o.Phase = WentBack
+	return r.Journal.Save(ctx, o)
+}
+
+// saveTimeout bounds the last word of an operation that has run out of time.
+const saveTimeout = 15 * time.Second
+
+func (r *Runner) undo(ctx context.Context, o *Operation, s *Step) error {
+	s.State = Undoing
+	if err := r.Journal.Save(ctx, o); err != nil {
+		return err
+	}
+	r.Report.Begin(*s, true)
+	err := r.Actions[s.Kind].Undo(ctx, r.task(o, s))
+	if err == nil {
+		end := r.Now().UTC()
+		s.State, s.Ended = Undone, &end
+		err = r.Journal.Save(ctx, o)
+	}
+	r.Report.End(*s, true, err)
+	return err
+}

@@ -1,0 +1,81 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+)
+
+func (a *app) restoreCleanupCommand() *cobra.Command {
+	yes := false
+	cmd := &cobra.Command{
+		Use:   "cleanup OPERATION",
+		Short: "Remove the old data that a restore has set aside",
+		Long: `Remove what a restore has set aside on the members' volumes, and its journal. What it takes on the disk is shown first.
+
+After that the restore cannot be taken back any more.
+
+` + exitCodes,
+		Example: `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes && !isTerminal(a.In) {
+				return usagef(cmd, "removing old data needs a yes: pass --yes where there is no terminal to ask on")
+			}
+			return a.cleanRestore(cmd.Context(), args[0], yes)
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "Do not ask")
+	return cmd
+}
+
+func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
+	d, err := a.restoreDeps()
+	if err != nil {
+		return err
+	}
+	op, err := restore.Load(ctx, d, a.namespace(), id)
+	if err != nil {
+		return err
+	}
+	cfg := restore.Config{Timeout: 5 * time.Minute, Bump: -1}
+	cfg.Reach.Log = a.explain
+	if _, cfg.Plane, err = a.resolve(ctx, op.Target); err != nil {
+		return err
+	}
+	c, err := restore.Leavings(ctx, d, cfg, op)
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	var rows [][]string
+	for _, k := range c.Kept {
+		rows = append(rows, []string{k.Member, humanize.IBytes(uint64(k.Size))})
+	}
+	if err := table(a.Out, []string{"MEMBER", "OLD DATA"}, rows); err != nil {
+		return err
+	}
+	if !yes {
+		fmt.Fprintf(a.ErrOut, "Remove the old data of operation %s? [y/N] ", id)
+		answer, err := bufio.NewReader(a.In).ReadString('\n')
+		if err != nil && answer == "" {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
+			return errors.New("nothing was removed: not confirmed")
+		}
+	}
+	if err := c.Run(ctx); err != nil {
+		return err
+	}
+	a.say("removed")
+	return nil
+}

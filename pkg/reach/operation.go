@@ -1,0 +1,65 @@
+package reach
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+)
+
+// Alive tells whether the utility pod still runs: a node that was restarted
+// takes it along. When nobody answers it is taken to live; what is asked next says more.
+func (s *Stage) Alive(ctx context.Context) bool {
+	pod, err := s.link.clients.Core.Pods(s.link.target.Namespace).Get(ctx, s.link.target.Pod, metav1.GetOptions{})
+	if err != nil {
+		return !apierrors.IsNotFound(err)
+	}
+	return pod.DeletionTimestamp == nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil &&
+		pod.Status.ContainerStatuses[0].RestartCount == 0
+}
+
+// Follow takes note that the member has another pod now, with another address.
+func (s *Stage) Follow(m controlplane.Member) {
+	s.link.member, s.link.endpoint = m, agentEndpoint(m, s.link.opts)
+}
+
+// Puts watches the member's etcd, and returns the first key that was written and at which revision.
+func (s *Stage) Puts(ctx context.Context, during time.Duration) (string, int64, error) {
+	r, err := ask[agent.PutsReply](ctx, s, agent.RequestPuts, agent.PutsRequest{Endpoint: s.link.endpoint, Seconds: during.Seconds()}, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	return r.Key, r.Revision, nil
+}
+
+// KubeSystemUID asks the member's etcd whose data it holds; "" when that cannot be told.
+func (s *Stage) KubeSystemUID(ctx context.Context) (string, error) {
+	r, err := ask[agent.IdentityReply](ctx, s, agent.RequestIdentity, s.link.endpoint, nil)
+	if err != nil {
+		return "", err
+	}
+	return r.KubeSystemUID, nil
+}
+
+// Disarm takes back NOSPACE alarms, after making room where that is needed.
+func (s *Stage) Disarm(ctx context.Context) (*agent.DisarmReply, error) {
+	return ask[agent.DisarmReply](ctx, s, agent.RequestDisarm, s.link.endpoint, nil)
+}
+
+// RemoveOperation deletes all utility pods of an operation, whoever made them.
+func RemoveOperation(ctx context.Context, c *Clients, namespace, id string) error {
+	list, err := c.Core.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: labelOperationID + "=" + id})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, cm := range list.Items {
+		errs = append(errs, Remove(ctx, c, namespace, cm.Name))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,170 @@
+package reach
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
+)
+
+// stageMemory bounds an utility pod in which a restore is staged. It asks for
+// no more than the others. etcdutl itself needs about 40 MiB whatever the size,
+// but it goes through the whole database several times, mapped into memory:
+// where the pages it has read do not fit within the limit, they are read again
+// from the disk, and a build takes several times as long. They are the kernel's
+// to take back.
+const stageMemory = "4Gi"
+
+// Stage is an utility pod that can write the data volume of one member: a
+// restore is prepared and switched there. Whatever was begun through one Stage
+// can be ended through another.
+type Stage struct {
+	link  *agentLink
+	place datadir.Place
+}
+
+// operationID is a label's value and a folder's name.
+var operationID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+
+// OpenStage makes the pod for the operation Options.OperationID. The member may
+// be without a pod, or without a node where its volume is a claim's.
+func OpenStage(ctx context.Context, c *Clients, m controlplane.Member, o Options) (*Stage, error) {
+	if !operationID.MatchString(o.OperationID) {
+		return nil, fmt.Errorf("open stage: %q is no operation id", o.OperationID)
+	}
+	o.Operation, o.Data, o.stage = "restore", true, true
+	if m.WALVolume != nil && !m.WALVolume.Shareable() {
+		return nil, notPossible("the member's log directory %s is in no volume that another pod can mount", m.WALDir)
+	}
+	link, err := openAgent(ctx, c, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Stage{link: link.(*agentLink), place: datadir.Place{DataDir: m.DataDir, WALDir: m.WALDir, Op: o.OperationID}}, nil
+}
+
+// Member is whose volume it is.
+func (s *Stage) Member() controlplane.Member { return s.link.member }
+
+// Pod is the name of the utility pod.
+func (s *Stage) Pod() string { return s.link.target.Pod }
+
+// Query asks the member's etcd.
+func (s *Stage) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
+	return s.link.Query(ctx, q)
+}
+
+// Close removes the pod; what is on the volume stays.
+func (s *Stage) Close(ctx context.Context) error { return s.link.Close(ctx) }
+
+// Inspect looks at the data directory and at all operations that left something in it.
+func (s *Stage) Inspect(ctx context.Context) (*datadir.State, error) {
+	return ask[datadir.State](ctx, s, agent.RequestInspect, s.place, nil)
+}
+
+// Prepare checks that there is room for a snapshot of size bytes and for the
+// data built of it. Upload does so too.
+func (s *Stage) Prepare(ctx context.Context, size int64) (*datadir.Prepared, error) {
+	return ask[datadir.Prepared](ctx, s, agent.RequestPrepare, agent.PrepareRequest{Place: s.place, Size: size}, nil)
+}
+
+// Upload puts size bytes of a plain snapshot on the volume, unless they, or the
+// data built of them, are there already. A link that is cut is taken up again.
+func (s *Stage) Upload(ctx context.Context, src io.ReaderAt, size int64, progress func(done, total int64)) error {
+	p, err := s.Prepare(ctx, size)
+	if err != nil {
+		return err
+	}
+	if p.Built != nil {
+		return nil
+	}
+	if p.Size == size {
+		same, err := s.holds(ctx, p.Path, src, size)
+		if same || err != nil {
+			return err
+		}
+	}
+	_, err = s.link.clients.Exec.CopyTo(ctx, s.link.target, []string{agentPath}, src, size, p.Path,
+		podexec.CopyOptions{ExpectAgent: s.link.sha256, Progress: progress})
+	return err
+}
+
+// holds tells whether the file on the volume is what would be uploaded.
+func (s *Stage) holds(ctx context.Context, path string, src io.ReaderAt, size int64) (bool, error) {
+	there, err := ask[frame.StatReply](ctx, s, frame.RequestStat, frame.StatRequest{Path: path, Sum: true}, nil)
+	if err != nil {
+		return false, err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(src, 0, size)); err != nil {
+		return false, fmt.Errorf("read snapshot: %w", err)
+	}
+	return there.Exists && there.SHA256 == hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Build builds the member's new data of what was uploaded; the request's Place is set here.
+func (s *Stage) Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error) {
+	r.Place = s.place
+	return ask[datadir.Built](ctx, s, agent.RequestBuild, r, progress)
+}
+
+// Exchange switches between old and new data; the request's Place is set here.
+func (s *Stage) Exchange(ctx context.Context, r datadir.ExchangeRequest) (*datadir.Exchanged, error) {
+	r.Place = s.place
+	return ask[datadir.Exchanged](ctx, s, agent.RequestExchange, r, nil)
+}
+
+// Discard deletes what an operation, by default this one, left beside the
+// member's data, and tells how many bytes that gave back.
+func (s *Stage) Discard(ctx context.Context, op string) (int64, error) {
+	p := s.place
+	if op != "" {
+		p.Op = op
+	}
+	d, err := ask[datadir.Discarded](ctx, s, agent.RequestDiscard, p, nil)
+	if err != nil {
+		return 0, err
+	}
+	return d.Freed, nil
+}
+
+// Refused tells the code with which an agent refused, one of package agent's or
+// frame's; "" is another kind of failure.
+func Refused(err error) string {
+	var refusal *frame.Error
+	if errors.As(err, &refusal) {
+		return refusal.Code
+	}
+	return ""
+}
+
+// ask holds one conversation with the agent whose progress is in words.
+func ask[Reply any](ctx context.Context, s *Stage, name string, body any, progress func(string)) (*Reply, error) {
+	reply, err := s.link.clients.Exec.Call(ctx, s.link.target, []string{agentPath}, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
+		ExpectAgent: s.link.sha256,
+		Progress: func(raw json.RawMessage) {
+			var step string
+			if progress != nil && json.Unmarshal(raw, &step) == nil {
+				progress(step)
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("member %s: %w", s.link.member.Name, err)
+	}
+	into := new(Reply)
+	if err := json.Unmarshal(reply.Extra, into); err != nil {
+		return nil, fmt.Errorf("member %s: read the agent's reply to %s: %w", s.link.member.Name, name, err)
+	}
+	return into, nil
+}

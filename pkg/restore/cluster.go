@@ -1,0 +1,97 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+// cluster is all that the steps of a restore do to the world. It is one
+// interface so that the steps can be interrupted everywhere, in minutes, on real
+// etcd processes without a kubelet.
+type cluster interface {
+	// Replicas is how many a workload's spec asks for.
+	Replicas(ctx context.Context, w workload) (int32, error)
+	// Scale sets the replicas and nothing else.
+	Scale(ctx context.Context, w workload, n int32) error
+	Pods(ctx context.Context, w workload) ([]pod, error)
+	// DeletePod deletes that very pod; one that is gone is no error.
+	DeletePod(ctx context.Context, w workload, p pod) error
+	// Reverted names who may have changed a workload's replicas last.
+	Reverted(ctx context.Context, w workload) string
+
+	// Budget returns nil when there is none of that name.
+	Budget(ctx context.Context, namespace, name string) (*policyv1.PodDisruptionBudget, error)
+	DeleteBudget(ctx context.Context, b *policyv1.PodDisruptionBudget) error
+	// CreateBudget does nothing when there is one.
+	CreateBudget(ctx context.Context, b *policyv1.PodDisruptionBudget) error
+
+	Retention(ctx context.Context, w workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error)
+	SetRetention(ctx context.Context, w workload, scaled appsv1.PersistentVolumeClaimRetentionPolicyType) error
+	// Leaving names a volume claim that goes when its pod goes, or is going; "" when none does.
+	Leaving(ctx context.Context, namespace string, pods []string) (string, error)
+
+	// Stage opens a place to work at a member's volume; Unstage closes all that an operation has, whoever opened them.
+	Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error)
+	Unstage(ctx context.Context, namespace, operation string) error
+
+	// Plane finds the control plane as it is now.
+	Plane(ctx context.Context, namespace, name string) (controlplane.ControlPlane, error)
+	Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error)
+	// Backup takes a backup into a folder, and returns the file.
+	Backup(ctx context.Context, p controlplane.ControlPlane, folder string) (string, error)
+
+	journal(namespace string, sh *Shared) plan.Journal
+}
+
+// stage is a place from which a member's volume can be written; reach.Stage is the real one.
+type stage interface {
+	Alive(ctx context.Context) bool
+	Follow(m controlplane.Member)
+	Inspect(ctx context.Context) (*datadir.State, error)
+	Prepare(ctx context.Context, size int64) (*datadir.Prepared, error)
+	Upload(ctx context.Context, src io.ReaderAt, size int64, progress func(done, total int64)) error
+	Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error)
+	Exchange(ctx context.Context, r datadir.ExchangeRequest) (*datadir.Exchanged, error)
+	Discard(ctx context.Context, op string) (int64, error)
+	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
+	KubeSystemUID(ctx context.Context) (string, error)
+	Disarm(ctx context.Context) (*agent.DisarmReply, error)
+	Close(ctx context.Context) error
+}
+
+// pod is as much of a pod as the steps look at.
+type pod struct {
+	Name  string
+	UID   types.UID
+	State string // for people
+	Ready bool
+}
+
+// workload is a StatefulSet or a Deployment that is scaled.
+type workload struct {
+	kind, namespace, name string
+}
+
+// parseWorkload reads a step's object: NAMESPACE/KIND/NAME.
+func parseWorkload(object string) (workload, error) {
+	parts := strings.Split(object, "/")
+	if len(parts) != 3 {
+		return workload{}, fmt.Errorf("read step: %q is not NAMESPACE/KIND/NAME", object)
+	}
+	return workload{parts[1], parts[0], parts[2]}, nil
+}
+
+func (w workload) String() string { return w.kind + " " + w.namespace + "/" + w.name }

@@ -1,0 +1,153 @@
+// Package restore brings an etcd back from a snapshot. What it will do is a plan
+// before it is done (see package plan): every step is journalled in the cluster,
+// can be resumed by any client, and can be undone until the first API server has
+// started on the new data.
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// Config is what to restore, and where from.
+type Config struct {
+	Plane controlplane.ControlPlane
+	// From is the snapshot's file: plain, compressed, or raw.
+	From string
+	// Raw accepts a database file without etcd's trailer.
+	Raw bool
+	// FromOtherCluster accepts a snapshot of another cluster.
+	FromOtherCluster bool
+	// Bump is added to the snapshot's revision; negative computes it.
+	Bump int64
+	// Writers are more workloads to stop, as KIND/NAME in the control plane's namespace.
+	Writers []string
+	// KeepBudgets leaves disruption budgets alone.
+	KeepBudgets bool
+	// Safety is the folder for the backup that is taken of what still answers; empty takes none.
+	Safety string
+	// Timeout bounds each wait for pods.
+	Timeout time.Duration
+	Reach   reach.Options
+}
+
+// Deps are what a restore needs of the world.
+type Deps struct {
+	Clients *reach.Clients
+	Apps    appsv1client.AppsV1Interface
+	Policy  policyv1client.PolicyV1Interface
+	Coord   coordv1client.CoordinationV1Interface
+	Report  Reporter
+	Now     func() time.Time
+	Tool    string // name and version
+	Holder  string // who holds the lock, for people: user@machine
+}
+
+func (d Deps) planes() controlplane.Client {
+	return controlplane.Client{Core: d.Clients.Core, Apps: d.Apps}
+}
+
+// Reporter is told how a restore goes.
+type Reporter interface {
+	plan.Reporter
+	Step(format string, args ...any)
+	Warn(format string, args ...any)
+	// Progress of an upload or a download: bytes done of total.
+	Progress(what string, done, total int64)
+}
+
+// Shared is what all steps of a restore share; it is part of the journal.
+type Shared struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// StatefulSet and Replicas are what runs the members.
+	StatefulSet string         `json:"statefulSet"`
+	Replicas    int32          `json:"replicas"`
+	Snapshot    SnapshotRecord `json:"snapshot"`
+	// Highest is the highest revision that any client can have seen; Bump is what is added to the snapshot's so that
+	// the restored one is above it. Negative: not computed yet.
+	Highest int64 `json:"highest"`
+	Bump    int64 `json:"bump"`
+	// BumpAsked says that the user chose the bump.
+	BumpAsked      bool           `json:"bumpAsked,omitempty"`
+	Token          string         `json:"token"`
+	InitialCluster string         `json:"initialCluster"`
+	Members        []MemberRecord `json:"members"`
+	// ClusterID is what the restored cluster will be called, hex; known when the first member is built.
+	ClusterID string `json:"clusterID,omitempty"`
+	// OldClusterID was the cluster's before.
+	OldClusterID string    `json:"oldClusterID,omitempty"`
+	OutageBegan  time.Time `json:"outageBegan,omitzero"`
+	OutageEnded  time.Time `json:"outageEnded,omitzero"`
+}
+
+// SnapshotRecord identifies the snapshot.
+type SnapshotRecord struct {
+	File     string `json:"file"`
+	Size     int64  `json:"size"` // plain bytes
+	SHA256   string `json:"sha256"`
+	Raw      bool   `json:"raw,omitempty"`
+	Revision int64  `json:"revision"`
+	LiveKeys int64  `json:"liveKeys"`
+}
+
+// MemberRecord is a member and what was found and made on its volume.
+type MemberRecord struct {
+	Name     string `json:"name"`
+	PodName  string `json:"podName"`
+	Node     string `json:"node,omitempty"`
+	PeerURLs string `json:"peerURLs"`
+	// Inspected: the three below are known.
+	Inspected bool   `json:"inspected,omitempty"`
+	HadData   bool   `json:"hadData,omitempty"`
+	OldInode  uint64 `json:"oldInode,omitempty"`
+	OldSize   int64  `json:"oldSize,omitempty"` // bytes
+	// NewInode is of the built data's member folder; 0: not built.
+	NewInode uint64 `json:"newInode,omitempty"`
+}
+
+func (s *Shared) member(name string) *MemberRecord {
+	for i := range s.Members {
+		if s.Members[i].Name == name {
+			return &s.Members[i]
+		}
+	}
+	return nil
+}
+
+func decodeShared(o *plan.Operation) (*Shared, error) {
+	s := &Shared{}
+	if err := json.Unmarshal(o.Data, s); err != nil {
+		return nil, fmt.Errorf("read journal of operation %s: %w", o.ID, err)
+	}
+	return s, nil
+}
+
+// Refusal is a reason not to begin, with a way out where there is one.
+type Refusal struct {
+	Reason string
+	Hint   string
+}
+
+func (e *Refusal) Error() string { return e.Reason }
+
+func refuse(hint, format string, args ...any) error {
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// ErrBusy says that somebody else's operation holds the lock.
+var ErrBusy = errors.New("another operation holds the lock")
+
+// margin is how far the restored revision is put above the highest that is
+// known: writes go on between that question and the switch.
+const margin = 1_000_000_000

@@ -1,0 +1,185 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+// scene is what a restore finds before it begins.
+type scene struct {
+	set     *appsv1.StatefulSet
+	survey  *survey.Survey
+	writers []controlplane.Writer
+	// controllers hold caches, but write through API servers only.
+	controllers []controlplane.Writer
+	budgets     []policyv1.PodDisruptionBudget
+	notes       []string
+}
+
+// look reads everything that the plan depends on, and refuses what cannot be restored.
+func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
+	if err := supported(cfg.Plane); err != nil {
+		return nil, err
+	}
+	sc := &scene{}
+	var err error
+	if sc.set, err = d.Apps.StatefulSets(cfg.Plane.Namespace).Get(ctx, cfg.Plane.Owner.Name, metav1.GetOptions{}); err != nil {
+		return nil, fmt.Errorf("read statefulset %s: %w", cfg.Plane.Owner.Name, err)
+	}
+	if err := sc.restorable(cfg); err != nil {
+		return nil, err
+	}
+	if sc.survey, err = survey.Take(ctx, survey.Sources(d.Clients, cfg.Plane, cfg.Reach), false); err != nil {
+		return nil, fmt.Errorf("ask members: %w", err)
+	}
+	var note string
+	if sc.writers, note, err = controlplane.Writers(ctx, d.planes(), cfg.Plane); err != nil {
+		return nil, fmt.Errorf("find writers: %w", err)
+	}
+	if note != "" {
+		sc.notes = append(sc.notes, note)
+	}
+	if err := sc.addWriters(ctx, d, cfg); err != nil {
+		return nil, err
+	}
+	if sc.controllers, err = controlplane.Controllers(ctx, d.planes(), cfg.Plane); err != nil {
+		return nil, fmt.Errorf("find controllers: %w", err)
+	}
+	if !cfg.KeepBudgets {
+		err = sc.findBudgets(ctx, d, cfg.Plane)
+	}
+	return sc, err
+}
+
+// supported refuses the control planes whose own operator has to restore them.
+func supported(p controlplane.ControlPlane) error {
+	switch {
+	case p.Layout == controlplane.Gardener:
+		return refuse("restore it through its Etcd object: https://github.com/gardener/etcd-backup-restore", "restore %s: etcd-druid's sidecar owns its data directory", p.ID())
+	case p.Layout == controlplane.OpenShift:
+		return refuse("use cluster-restore.sh on a control plane node", "restore %s: its operator owns the static pods and their data", p.ID())
+	case p.Owner.Kind != "StatefulSet":
+		return refuse("", "restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind)
+	}
+	return nil
+}
+
+// restorable refuses what the steps could not carry out, before anything is made.
+func (sc *scene) restorable(cfg Config) error {
+	n := int32(1)
+	if sc.set.Spec.Replicas != nil {
+		n = *sc.set.Spec.Replicas
+	}
+	members := cfg.Plane.Members
+	switch {
+	case n == 0:
+		return refuse("scale it to its number of members first", "restore %s: StatefulSet %s has 0 replicas", cfg.Plane.ID(), sc.set.Name)
+	case int(n) != len(members):
+		return fmt.Errorf("restore %s: StatefulSet %s has %d replicas, but %d members were found", cfg.Plane.ID(), sc.set.Name, n, len(members))
+	case n > 1 && sc.set.Spec.PodManagementPolicy != appsv1.ParallelPodManagement:
+		return refuse("set podManagementPolicy: Parallel (delete the StatefulSet with --cascade=orphan and create it anew)",
+			"restore %s: StatefulSet %s starts its pods one after the other (OrderedReady), and the first cannot get ready without the second", cfg.Plane.ID(), sc.set.Name)
+	}
+	for _, m := range members {
+		switch {
+		case m.DataVolume == nil || m.DataVolume.Kind == "emptyDir":
+			return refuse("", "restore %s: member %s keeps its data in no volume that outlives its pod", cfg.Plane.ID(), m.Name)
+		case m.WALDir != "" && !strings.HasPrefix(m.WALDir, m.DataDir+"/"):
+			return refuse("", "restore %s: member %s has its write-ahead log elsewhere (%s), which cannot be restored yet", cfg.Plane.ID(), m.Name, m.WALDir)
+		case len(m.AdvertisePeerURLs) == 0:
+			return fmt.Errorf("restore %s: the peer URLs of member %s are not known", cfg.Plane.ID(), m.Name)
+		}
+	}
+	return nil
+}
+
+// addWriters takes those that the user names.
+func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
+	for _, id := range cfg.Writers {
+		kind, name, _ := strings.Cut(id, "/")
+		w := controlplane.Writer{Namespace: cfg.Plane.Namespace, Name: name, Why: "named by --writer"}
+		switch strings.ToLower(kind) {
+		case "statefulset", "sts":
+			s, err := d.Apps.StatefulSets(w.Namespace).Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return fmt.Errorf("read writer %s: %w", id, err)
+			}
+			w.Kind, w.Selector, w.Template, w.Replicas = "StatefulSet", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+		case "deployment", "deploy":
+			s, err := d.Apps.Deployments(w.Namespace).Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return fmt.Errorf("read writer %s: %w", id, err)
+			}
+			w.Kind, w.Selector, w.Template, w.Replicas = "Deployment", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+		default:
+			return fmt.Errorf("read writer %s: its kind is neither statefulset nor deployment", id)
+		}
+		same := func(o controlplane.Writer) bool { return o.ID() == w.ID() && o.Namespace == w.Namespace }
+		if !slices.ContainsFunc(sc.writers, same) {
+			sc.writers = append(sc.writers, w)
+		}
+	}
+	return nil
+}
+
+func orOne(n *int32) int32 {
+	if n == nil {
+		return 1
+	}
+	return *n
+}
+
+// findBudgets finds every budget that selects pods of etcd or of its writers.
+func (sc *scene) findBudgets(ctx context.Context, d Deps, p controlplane.ControlPlane) error {
+	pods := map[string][]labels.Set{p.Namespace: {labels.Set(sc.set.Spec.Template.Labels)}}
+	for _, w := range sc.writers {
+		pods[w.Namespace] = append(pods[w.Namespace], labels.Set(w.Template.Labels))
+	}
+	for ns, sets := range pods {
+		list, err := d.Policy.PodDisruptionBudgets(ns).List(ctx, metav1.ListOptions{})
+		if apierrors.IsForbidden(err) {
+			sc.notes = append(sc.notes, fmt.Sprintf("disruption budgets in namespace %s may not be read, and stay as they are", ns))
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("list disruption budgets in %s: %w", ns, err)
+		}
+		for _, b := range list.Items {
+			sel, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+			if err != nil {
+				return fmt.Errorf("read disruption budget %s/%s: %w", ns, b.Name, err)
+			}
+			if slices.ContainsFunc(sets, func(s labels.Set) bool { return sel.Matches(s) }) {
+				sc.budgets = append(sc.budgets, b)
+			}
+		}
+	}
+	slices.SortFunc(sc.budgets, func(a, b policyv1.PodDisruptionBudget) int {
+		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	})
+	return nil
+}
+
+// highest is the highest revision that a living member knows of, and the
+// cluster's id. ok is false when nobody answers.
+func (sc *scene) highest() (revision int64, cluster etcd.ID, ok bool) {
+	for _, m := range sc.survey.Members {
+		if m.Status != nil {
+			revision, ok = max(revision, m.Status.Revision), true
+			cluster = m.Status.ClusterID
+		}
+	}
+	return revision, cluster, ok
+}

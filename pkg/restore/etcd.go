@@ -1,0 +1,278 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+// actions are what the kinds of steps do.
+func (r *run) actions() map[string]plan.Action {
+	return map[string]plan.Action{
+		kindInspect:    action{do: r.inspect, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindSafety:     action{do: r.safety},
+		kindBuild:      action{do: r.build, undo: r.discard},
+		kindBudgetAway: action{do: r.budgetAway, undo: r.budgetCreate},
+		kindBudgetBack: action{do: r.budgetBack},
+		kindRetain:     action{do: r.retain, undo: func(ctx context.Context, t *plan.Task) error { return r.retainBack(ctx, t.Step) }},
+		kindRetainBack: action{do: func(ctx context.Context, _ *plan.Task) error { return r.retainBack(ctx, r.stepOf(kindRetain)) }},
+		kindWriterDown: action{do: r.scaleDown, undo: r.scaleBack},
+		kindWriterUp:   action{do: r.scaleUp},
+		kindQuiet:      action{do: r.quiet},
+		kindEtcdDown:   action{do: r.etcdDown, undo: r.etcdBack},
+		kindSwitch: action{
+			do: func(ctx context.Context, t *plan.Task) error {
+				return r.exchange(ctx, t.Object, r.sh.member(t.Object).NewInode)
+			},
+			undo: func(ctx context.Context, t *plan.Task) error {
+				return r.exchange(ctx, t.Object, r.sh.member(t.Object).OldInode)
+			},
+		},
+		kindEtcdUp:  action{do: r.etcdUp, undo: r.etcdDown},
+		kindAlarms:  action{do: r.alarms},
+		kindCompare: action{do: r.compare},
+		kindRestart: action{do: r.restart},
+		kindServe:   action{do: r.serve},
+		kindFinish:  action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+	}
+}
+
+func (r *run) stepOf(kind string) *plan.Step {
+	for i := range r.op.Steps {
+		if r.op.Steps[i].Kind == kind {
+			return &r.op.Steps[i]
+		}
+	}
+	return nil
+}
+
+func (r *run) etcdSet() workload { return workload{"StatefulSet", r.sh.Namespace, r.sh.StatefulSet} }
+
+func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
+	r.outageBegins()
+	if err := r.c.Scale(ctx, r.etcdSet(), 0); err != nil {
+		return err
+	}
+	return r.gone(ctx, r.etcdSet())
+}
+
+// etcdBack starts the old members again. That they get healthy is waited for,
+// but members that were not healthy before are no reason to stop.
+func (r *run) etcdBack(ctx context.Context, _ *plan.Task) error {
+	if err := r.c.Scale(ctx, r.etcdSet(), r.sh.Replicas); err != nil {
+		return err
+	}
+	if err := r.ready(ctx, r.etcdSet()); err != nil {
+		r.d.Report.Warn("the members run on their old data again, but: %v", err)
+	}
+	return nil
+}
+
+// quiet proves that nobody writes any more, and that the bump still suffices.
+func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
+	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
+	if err != nil {
+		return err
+	}
+	live := int64(0)
+	asked := ""
+	for _, m := range s.Members {
+		if m.Status != nil {
+			live = max(live, m.Status.Revision)
+		}
+		if m.Healthy && !m.Learner && m.Source != nil {
+			asked = m.Source.Name
+		}
+	}
+	if !r.sh.BumpAsked && live >= r.sh.Snapshot.Revision+r.sh.Bump {
+		return fmt.Errorf("check revision: it is %d now, and the restored one would be %d; restore again", live, r.sh.Snapshot.Revision+r.sh.Bump)
+	}
+	if asked == "" {
+		return nil // no member can take a write
+	}
+	st, err := r.stage(ctx, asked)
+	if err != nil {
+		return err
+	}
+	key, rev, err := st.Puts(ctx, quietFor)
+	if err != nil {
+		return fmt.Errorf("watch for writers: %w", err)
+	}
+	if key != "" {
+		return refuse("find what writes it, and name it with --writer KIND/NAME", "wait for silence: something still writes to this etcd: key %s at revision %d", key, rev)
+	}
+	return nil
+}
+
+// quietFor is how long nobody may write: controllers that come by now and then do so every few seconds.
+const quietFor = 10 * time.Second
+
+// etcdUp starts the members on the new data. Success is that all are one
+// healthy cluster, the predicted one, above the old revision.
+func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
+	if err := r.c.Scale(ctx, r.etcdSet(), r.sh.Replicas); err != nil {
+		return err
+	}
+	return wait(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
+		p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+		if err != nil {
+			return "", false, err
+		}
+		s, err := r.c.Survey(ctx, p, false)
+		if err != nil {
+			return "", false, err
+		}
+		seen, ok, err := r.restored(s)
+		if ok {
+			r.follow(p)
+		}
+		return seen, ok, err
+	})
+}
+
+// follow takes note of where the members are now.
+func (r *run) follow(p controlplane.ControlPlane) {
+	r.cfg.Plane = p
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, st := range r.stages {
+		if m, ok := p.Member(name); ok {
+			st.Follow(m)
+		}
+	}
+}
+
+func (r *run) restored(s *survey.Survey) (string, bool, error) {
+	if len(s.Members) != len(r.sh.Members) {
+		return fmt.Sprintf("%d members of %d", len(s.Members), len(r.sh.Members)), false, nil
+	}
+	for _, m := range s.Members {
+		switch {
+		case m.Status == nil:
+			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
+		case m.Status.ClusterID.String() != r.sh.ClusterID:
+			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is in cluster %s, not in the restored one, %s", m.Name, m.Status.ClusterID, r.sh.ClusterID)}
+		case !m.Healthy:
+			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
+		case m.Status.Revision < r.sh.Snapshot.Revision+r.sh.Bump:
+			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
+		case slices.Contains(m.Alarms, "CORRUPT"):
+			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name)}
+		}
+	}
+	return "", true, nil
+}
+
+// compare asks for hashes, which takes time in proportion to the data: so it is
+// not part of the outage. Every member was built from the same proven bytes.
+func (r *run) compare(ctx context.Context, _ *plan.Task) error {
+	p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+	if err != nil {
+		return err
+	}
+	s, err := r.c.Survey(ctx, p, true)
+	if err != nil {
+		return err
+	}
+	switch s.Consistency {
+	case survey.Differs:
+		return fmt.Errorf("compare members: their data differs: %s", s.Note)
+	case survey.NotComparable:
+		r.d.Report.Warn("the members' data could not be compared: %s", s.Note)
+	}
+	return nil
+}
+
+// alarms takes back what a full database left in the snapshot: with it the API
+// servers could not write a single key.
+func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
+	st, err := r.stage(ctx, r.sh.Members[0].Name)
+	if err != nil {
+		return err
+	}
+	did, err := st.Disarm(ctx)
+	if err != nil {
+		return fmt.Errorf("disarm alarms: %w", err)
+	}
+	if did.Disarmed > 0 {
+		r.d.Report.Step("disarmed %d NOSPACE alarms, %d bytes freed", did.Disarmed, did.Freed)
+	}
+	return nil
+}
+
+// safety backs up what still answers. Nothing that answers is no reason to stop:
+// then there is nothing to lose.
+func (r *run) safety(ctx context.Context, _ *plan.Task) error {
+	file, err := r.c.Backup(ctx, r.cfg.Plane, r.cfg.Safety)
+	switch {
+	case err == nil:
+		r.d.Report.Step("safety backup: %s", file)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		r.d.Report.Warn("no safety backup: %v", err)
+	}
+	return nil
+}
+
+// restart deletes the pods of a controller, which has others made. Those that
+// are there now are remembered: another try must not delete their successors.
+func (r *run) restart(ctx context.Context, t *plan.Task) error {
+	w, err := parseWorkload(t.Object)
+	if err != nil {
+		return err
+	}
+	old := map[string]types.UID{}
+	known, err := t.Recall(&old)
+	if err != nil {
+		return err
+	}
+	if !known {
+		pods, err := r.c.Pods(ctx, w)
+		if err != nil {
+			return err
+		}
+		for _, p := range pods {
+			old[p.Name] = p.UID
+		}
+		if err := t.Remember(ctx, old); err != nil {
+			return err
+		}
+	}
+	for name, uid := range old {
+		if err := r.c.DeletePod(ctx, w, pod{Name: name, UID: uid}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve waits for the writers; what is late now is told, and undoes nothing.
+func (r *run) serve(ctx context.Context, _ *plan.Task) error {
+	for _, s := range r.op.Steps {
+		if s.Kind != kindWriterUp {
+			continue
+		}
+		w, err := parseWorkload(s.Object)
+		if err != nil {
+			return err
+		}
+		if err := r.ready(ctx, w); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			r.d.Report.Warn("%v", err)
+		}
+	}
+	if r.sh.OutageEnded.IsZero() {
+		r.sh.OutageEnded = r.d.Now().UTC()
+	}
+	return nil
+}

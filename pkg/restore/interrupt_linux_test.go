@@ -1,0 +1,252 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+type silent struct{ t *testing.T }
+
+func (silent) Begin(plan.Step, bool)         {}
+func (silent) End(plan.Step, bool, error)    {}
+func (silent) Step(string, ...any)           {}
+func (s silent) Warn(f string, a ...any)     { s.t.Logf("warning: "+f, a...) }
+func (silent) Progress(string, int64, int64) {}
+
+// operate is a restore of this world by a client.
+func (w *world) operate(c *client) *run {
+	w.t.Helper()
+	src, err := prove(w.t.Context(), w.snapshot, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := &run{d: Deps{Report: silent{w.t}, Now: time.Now}, c: c, src: src, stages: map[string]stage{},
+		cfg: Config{Plane: w.plane(), Bump: -1, Timeout: 30 * time.Second, FromOtherCluster: true, Safety: w.dir}}
+	sv, err := c.Survey(w.t.Context(), r.cfg.Plane, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := int32(len(w.etcd.Members))
+	sc := &scene{survey: sv, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
+		budgets: []policyv1.PodDisruptionBudget{*w.budgets["kube-apiserver-pdb"]}}
+	for _, x := range []workload{apiserver, chores} {
+		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})
+	}
+	sc.controllers = []controlplane.Writer{{Kind: manager.kind, Namespace: manager.namespace, Name: manager.name, Replicas: 1}}
+	r.sh = share(r.cfg, sc, src)
+	r.op = &plan.Operation{ID: "op1", Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
+	r.sh.Token = "kubectl-etcd-op1"
+	r.op.Steps = steps(sc, r.sh, r.cfg)
+	return r
+}
+
+func (r *run) runner(c *client) *plan.Runner {
+	return &plan.Runner{Journal: c.journal("", r.sh), Actions: r.actions(), Report: r.d.Report, Now: time.Now, UndoTimeout: time.Minute}
+}
+
+// again is another client that takes the operation up from its journal.
+func (w *world) again() (*run, *client) {
+	w.t.Helper()
+	o := &plan.Operation{}
+	if err := json.Unmarshal(w.saved, o); err != nil {
+		w.t.Fatal(err)
+	}
+	sh, err := decodeShared(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	src, err := prove(w.t.Context(), w.snapshot, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := w.client(-1)
+	return &run{d: Deps{Report: silent{w.t}, Now: time.Now}, c: c, src: src, op: o, sh: sh, stages: map[string]stage{},
+		cfg: Config{Plane: w.plane(), Bump: -1, Timeout: 30 * time.Second, FromOtherCluster: true, Safety: w.dir}}, c
+}
+
+// isRestored checks what a restore promises.
+func (w *world) isRestored(r *run) {
+	w.t.Helper()
+	for _, m := range w.etcd.Members {
+		m.Wait(w.t)
+	}
+	f := w.facts()
+	if f.Cluster != r.sh.ClusterID || f.Cluster == w.before.Cluster || f.Revision <= w.before.Revision {
+		w.t.Errorf("cluster %s at revision %d; it was %s at %d", f.Cluster, f.Revision, w.before.Cluster, w.before.Revision)
+	}
+	if !w.has(beforeKey) || w.has(afterKey) {
+		w.t.Errorf("key before the snapshot: %t, after it: %t", w.has(beforeKey), w.has(afterKey))
+	}
+	if asJSON(f.Replicas) != asJSON(w.before.Replicas) || f.Budgets != w.before.Budgets || f.Policy != w.before.Policy {
+		w.t.Errorf("left %+v, was %+v", f, w.before)
+	}
+	for _, m := range w.plane().Members {
+		if _, err := os.Stat(filepath.Join(m.DataDir, ".kubectl-etcd", r.op.ID, "data", "member", "snap", "db")); err != nil {
+			w.t.Errorf("the old data is not there: %v", err)
+		}
+	}
+}
+
+// isAsBefore checks what an undo promises.
+func (w *world) isAsBefore() {
+	w.t.Helper()
+	for _, m := range w.etcd.Members {
+		m.Wait(w.t)
+	}
+	if f := w.facts(); asJSON(f) != asJSON(w.before) {
+		w.t.Errorf("left %+v, was %+v", f, w.before)
+	}
+	for _, m := range w.plane().Members {
+		if _, err := os.Stat(filepath.Join(m.DataDir, ".kubectl-etcd")); !errors.Is(err, fs.ErrNotExist) {
+			w.t.Errorf("something was left on the volume of %s: %v", m.Name, err)
+		}
+	}
+}
+
+func TestRestore(t *testing.T) {
+	for _, members := range []int{1, 3} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			w := newWorld(t, members)
+			c := w.client(-1)
+			r := w.operate(c)
+			if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+				t.Fatal(err)
+			}
+			w.isRestored(r)
+			if w.pods[manager] != 1 {
+				t.Errorf("the controller manager was restarted %d times", w.pods[manager])
+			}
+		})
+	}
+}
+
+// cell is one interruption: the client dies at a save of its journal, going
+// forward or going back, and another goes on.
+type cell struct {
+	saves  int
+	broken bool // the operation fails at its last step before its commit, so that it goes back
+	then   string
+}
+
+func (c cell) String() string {
+	direction := "forward"
+	if c.broken {
+		direction = "back"
+	}
+	return fmt.Sprintf("killed %s at save %d, then %s", direction, c.saves, c.then)
+}
+
+var errOnPurpose = errors.New("broken on purpose")
+
+// breakLate makes the last step before the commit fail.
+func breakLate(r *plan.Runner) {
+	r.Actions[kindAlarms] = action{do: func(context.Context, *plan.Task) error { return errOnPurpose }}
+}
+
+// cells are all interruptions of this plan, found by counting its saves.
+func cells(t *testing.T) []cell {
+	var out []cell
+	for _, broken := range []bool{false, true} {
+		w := newWorld(t, 1)
+		c := w.client(1 << 20)
+		r := w.operate(c)
+		run := r.runner(c)
+		if broken {
+			breakLate(run)
+		}
+		if err := run.Run(t.Context(), r.op); (err == nil) == broken || broken && !errors.Is(err, plan.ErrUndone) {
+			t.Fatal(err)
+		}
+		for s := range 1<<20 - c.saves {
+			for _, then := range []string{"resume", "undo"} {
+				out = append(out, cell{s, broken, then})
+			}
+		}
+	}
+	return out
+}
+
+// TestInterrupted kills the client at a share of all points, a different one for
+// each seed: RESTORE_CELLS says how many (all of them with "all"), RESTORE_SEED which.
+func TestInterrupted(t *testing.T) {
+	all := cells(t)
+	share, seed := 8, time.Now().UnixNano()
+	if s := os.Getenv("RESTORE_SEED"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = n
+	}
+	switch s := os.Getenv("RESTORE_CELLS"); s {
+	case "":
+	case "all":
+		share = len(all)
+	default:
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		share = min(n, len(all))
+	}
+	t.Logf("%d of %d cells, seed %d", share, len(all), seed)
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	chosen := slices.Clone(all[:share])
+	for _, c := range chosen {
+		t.Run(c.String(), func(t *testing.T) { interrupt(t, c) })
+	}
+}
+
+func interrupt(t *testing.T, x cell) {
+	w := newWorld(t, 1)
+	first := w.client(-1)
+	r := w.operate(first)
+	if err := first.journal("", r.sh).Save(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	first.saves = x.saves
+	runner := r.runner(first)
+	if x.broken {
+		breakLate(runner)
+	}
+	if err := runner.Run(first.ctx, r.op); !errors.Is(err, errDead) && !errors.Is(err, context.Canceled) {
+		t.Fatalf("the killed client ended with %v", err)
+	}
+	second, c := w.again()
+	runner = second.runner(c)
+	switch op := second.op; {
+	case op.Committed(), x.then == "resume" && op.Phase != plan.GoingBack && op.Phase != plan.WentBack:
+		if op.Committed() && x.then == "undo" {
+			if err := runner.Undo(t.Context(), op); err == nil {
+				t.Fatal("an operation that clients have seen was undone")
+			}
+		}
+		if err := runner.Run(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+		w.isRestored(second)
+	default:
+		if err := runner.Undo(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+		w.isAsBefore()
+	}
+}

@@ -1,0 +1,247 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// stage is the utility pod at a member's volume, made when there is none, or when it is gone.
+func (r *run) stage(ctx context.Context, name string) (stage, error) {
+	r.mu.Lock()
+	st := r.stages[name]
+	r.mu.Unlock()
+	if st != nil && st.Alive(ctx) {
+		return st, nil
+	}
+	m, ok := r.cfg.Plane.Member(name)
+	if !ok {
+		return nil, fmt.Errorf("reach member %s: it was not found", name)
+	}
+	st, err := r.c.Stage(ctx, m, r.op.ID)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.stages[name] = st
+	r.mu.Unlock()
+	return st, nil
+}
+
+// stageLifetime ends utility pods whose client was killed.
+const stageLifetime = 2 * time.Hour
+
+func (r *run) closeStages(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for name, st := range r.stages {
+		errs = append(errs, st.Close(ctx))
+		delete(r.stages, name)
+	}
+	// Those of a client that was killed before this one went on.
+	errs = append(errs, r.c.Unstage(ctx, r.sh.Namespace, r.op.ID))
+	return errors.Join(errs...)
+}
+
+// each does something for all members at once.
+func (r *run) each(f func(m *MemberRecord) error) error {
+	errs := make([]error, len(r.sh.Members))
+	var wg sync.WaitGroup
+	for i := range r.sh.Members {
+		wg.Go(func() { errs[i] = f(&r.sh.Members[i]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// inspect starts the utility pods, and finds out what decides whether this can
+// go well at all: space, what is there, and the highest revision of all.
+func (r *run) inspect(ctx context.Context, t *plan.Task) error {
+	states := make([]*datadir.State, len(r.sh.Members))
+	err := r.each(func(m *MemberRecord) error {
+		st, err := r.stage(ctx, m.Name)
+		if err != nil {
+			return err
+		}
+		s, err := st.Inspect(ctx)
+		if err != nil {
+			return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
+		}
+		for i := range r.sh.Members {
+			if &r.sh.Members[i] == m {
+				states[i] = s
+			}
+		}
+		return r.roomy(m, s)
+	})
+	if err != nil {
+		return err
+	}
+	for i, s := range states {
+		m := &r.sh.Members[i]
+		if !m.Inspected {
+			m.Inspected, m.HadData, m.OldInode, m.OldSize = true, s.Exists, s.Inode, s.TreeSize
+		}
+		if s.RevisionKnown {
+			r.sh.Highest = max(r.sh.Highest, s.Revision)
+		}
+		if r.sh.OldClusterID == "" {
+			r.sh.OldClusterID = s.ClusterID
+		}
+	}
+	if err := r.sameCluster(ctx); err != nil {
+		return err
+	}
+	r.computeBump()
+	return nil
+}
+
+// sameCluster refuses another cluster's snapshot. The ids of etcd's change with
+// every restore; the UID of the kube-system namespace does not.
+func (r *run) sameCluster(ctx context.Context) error {
+	if r.src == nil || r.cfg.FromOtherCluster {
+		return nil
+	}
+	const insist = "pass --from-other-cluster to restore it all the same"
+	if r.src.kubeSystemUID != "" {
+		for _, m := range r.sh.Members {
+			st, err := r.stage(ctx, m.Name)
+			if err != nil {
+				return err
+			}
+			uid, err := st.KubeSystemUID(ctx)
+			if err != nil || uid == "" {
+				continue // down, or encrypted: another may tell
+			}
+			if uid != r.src.kubeSystemUID {
+				return refuse(insist, "restore %s: the snapshot is of another cluster (its kube-system has UID %s, this one's %s)", r.op.Target, r.src.kubeSystemUID, uid)
+			}
+			return nil
+		}
+	}
+	if side := r.src.sidecar; side != nil && side.Source.Namespace == r.sh.Namespace && side.Source.Name == r.sh.Name {
+		return nil
+	}
+	return refuse(insist, "restore %s: nothing tells that the snapshot is of this cluster: no member answers, and no sidecar names it", r.op.Target)
+}
+
+// computeBump puts the restored revision above all that any client can have
+// seen: an API server that has seen a higher one serves its cache for ever.
+func (r *run) computeBump() {
+	if !r.sh.BumpAsked {
+		r.sh.Bump = max(0, r.sh.Highest-r.sh.Snapshot.Revision) + margin
+		return
+	}
+	if r.sh.Snapshot.Revision+r.sh.Bump <= r.sh.Highest {
+		r.d.Report.Warn("the restored revision %d will not be above %d, which clients have seen: they can go on serving what no longer exists", r.sh.Snapshot.Revision+r.sh.Bump, r.sh.Highest)
+	}
+}
+
+// roomy refuses a volume that cannot hold the upload, the new data and the old.
+func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
+	size := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+	if s.ReadOnly || !s.Writable {
+		return refuse("", "inspect volume of member %s: it cannot be written", m.Name)
+	}
+	have := s.Free
+	for _, o := range s.Operations {
+		if o.Op == r.op.ID { // of an earlier try
+			have += o.Size
+		}
+	}
+	if need := 2*r.sh.Snapshot.Size + r.sh.Snapshot.Size/10; have < need {
+		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup",
+			"inspect volume of member %s: %s are free, the snapshot and the new data beside the old need %s", m.Name, size(have), size(need))
+	}
+	return nil
+}
+
+// build uploads the snapshot and has the member's own etcdutl make a data directory of it.
+func (r *run) build(ctx context.Context, t *plan.Task) error {
+	m := r.sh.member(t.Object)
+	st, err := r.stage(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	if err := r.upload(ctx, st, m); err != nil {
+		return err
+	}
+	built, err := st.Build(ctx, datadir.BuildRequest{Name: m.Name, InitialCluster: r.sh.InitialCluster,
+		Token: r.sh.Token, PeerURLs: strings.Split(m.PeerURLs, ","), Bump: r.sh.Bump, Raw: r.sh.Snapshot.Raw}, nil)
+	if err != nil {
+		return fmt.Errorf("build data of member %s: %w", m.Name, err)
+	}
+	if want := r.sh.Snapshot.Revision + r.sh.Bump; built.Revision < want {
+		return fmt.Errorf("build data of member %s: its revision is %d, not %d", m.Name, built.Revision, want)
+	}
+	if r.sh.ClusterID != "" && built.ClusterID != r.sh.ClusterID {
+		return fmt.Errorf("build data of member %s: its cluster id is %s, the others' %s", m.Name, built.ClusterID, r.sh.ClusterID)
+	}
+	if built.ClusterID == r.sh.OldClusterID {
+		return fmt.Errorf("build data of member %s: the new cluster has the old one's id %s", m.Name, built.ClusterID)
+	}
+	m.NewInode, r.sh.ClusterID = built.Inode, built.ClusterID
+	return nil
+}
+
+// upload sends the snapshot, unless it is there, or the data built of it.
+func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
+	if r.src == nil {
+		p, err := st.Prepare(ctx, r.sh.Snapshot.Size)
+		if err != nil {
+			return fmt.Errorf("prepare volume of member %s: %w", m.Name, err)
+		}
+		if p.Built == nil {
+			return refuse("pass the snapshot again with --from", "build data of member %s: the snapshot %s has not been uploaded yet", m.Name, r.sh.Snapshot.File)
+		}
+		return nil
+	}
+	f, err := os.Open(r.src.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := st.Upload(ctx, f, r.sh.Snapshot.Size, func(done, total int64) { r.d.Report.Progress("member "+m.Name, done, total) }); err != nil {
+		return fmt.Errorf("upload snapshot to member %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+func (r *run) discard(ctx context.Context, t *plan.Task) error {
+	st, err := r.stage(ctx, t.Object)
+	if err != nil {
+		return err
+	}
+	if _, err := st.Discard(ctx, r.op.ID); err != nil {
+		return fmt.Errorf("remove what was built for member %s: %w", t.Object, err)
+	}
+	r.sh.member(t.Object).NewInode = 0
+	return nil
+}
+
+// exchange makes the folder of that inode the member's data; etcd must be gone.
+func (r *run) exchange(ctx context.Context, name string, inode uint64) error {
+	m := r.sh.member(name)
+	st, err := r.stage(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = st.Exchange(ctx, datadir.ExchangeRequest{Inode: inode, Exists: m.HadData, Wait: int(lockWait / time.Second)})
+	if err != nil {
+		return fmt.Errorf("exchange data of member %s: %w", name, err)
+	}
+	return nil
+}
+
+// lockWait is for an etcd whose pod is gone and whose process is still closing its database.
+const lockWait = 30 * time.Second

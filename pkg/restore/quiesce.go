@@ -1,0 +1,161 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// action makes a plan.Action of two functions.
+type action struct {
+	do, undo func(context.Context, *plan.Task) error
+}
+
+func (a action) Do(ctx context.Context, t *plan.Task) error { return a.do(ctx, t) }
+func (a action) Undo(ctx context.Context, t *plan.Task) error {
+	if a.undo == nil {
+		return nil
+	}
+	return a.undo(ctx, t)
+}
+
+// replicasRecord is what a scaled workload had.
+type replicasRecord struct {
+	Replicas int32 `json:"replicas"`
+}
+
+// scaleDown remembers the replicas as they are now, not as they were when the
+// plan was made: an autoscaler may have been at work.
+func (r *run) scaleDown(ctx context.Context, t *plan.Task) error {
+	w, err := parseWorkload(t.Object)
+	if err != nil {
+		return err
+	}
+	var rec replicasRecord
+	known, err := t.Recall(&rec)
+	if err != nil {
+		return err
+	}
+	n, err := r.c.Replicas(ctx, w)
+	if err != nil {
+		return err
+	}
+	if n > 0 && (!known || n != rec.Replicas) {
+		if err := t.Remember(ctx, replicasRecord{n}); err != nil {
+			return err
+		}
+	}
+	r.outageBegins()
+	if err := r.c.Scale(ctx, w, 0); err != nil {
+		return err
+	}
+	return r.gone(ctx, w)
+}
+
+func (r *run) scaleBack(ctx context.Context, t *plan.Task) error {
+	w, err := parseWorkload(t.Object)
+	if err != nil {
+		return err
+	}
+	var rec replicasRecord
+	if known, err := t.Recall(&rec); err != nil || !known {
+		return err
+	}
+	return r.c.Scale(ctx, w, rec.Replicas)
+}
+
+// scaleUp gives a writer back what its scaleDown took.
+func (r *run) scaleUp(ctx context.Context, t *plan.Task) error {
+	down := other(r.op, t.Step, kindWriterDown)
+	if down == nil {
+		return fmt.Errorf("read journal: step %s has no record of how many replicas there were", t.ID)
+	}
+	return r.scaleBack(ctx, &plan.Task{Step: &plan.Step{ID: t.ID, Object: t.Object, Record: down.Record}})
+}
+
+func splitName(object string) (namespace, name string) {
+	namespace, name, _ = strings.Cut(object, "/")
+	return namespace, name
+}
+
+// budgetAway saves a budget and deletes it. One that is gone was deleted by an
+// earlier try, or by its owner.
+func (r *run) budgetAway(ctx context.Context, t *plan.Task) error {
+	ns, name := splitName(t.Object)
+	b, err := r.c.Budget(ctx, ns, name)
+	if err != nil || b == nil {
+		return err
+	}
+	saved := policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Name: b.Name, Namespace: b.Namespace, Labels: b.Labels, Annotations: b.Annotations, OwnerReferences: b.OwnerReferences},
+		Spec:       b.Spec,
+	}
+	if err := t.Remember(ctx, saved); err != nil {
+		return err
+	}
+	return r.c.DeleteBudget(ctx, b)
+}
+
+func (r *run) budgetCreate(ctx context.Context, t *plan.Task) error {
+	var saved policyv1.PodDisruptionBudget
+	if known, err := t.Recall(&saved); err != nil || !known {
+		return err
+	}
+	return r.c.CreateBudget(ctx, &saved)
+}
+
+func (r *run) budgetBack(ctx context.Context, t *plan.Task) error {
+	away := other(r.op, t.Step, kindBudgetAway)
+	if away == nil {
+		return fmt.Errorf("read journal: step %s has no record of the budget", t.ID)
+	}
+	return r.budgetCreate(ctx, &plan.Task{Step: away})
+}
+
+// retain keeps the volumes of a StatefulSet that would delete them at 0 replicas,
+// and waits until none is about to go.
+func (r *run) retain(ctx context.Context, t *plan.Task) error {
+	if len(t.Record) == 0 {
+		policy, err := r.c.Retention(ctx, r.etcdSet())
+		if err != nil {
+			return err
+		}
+		if err := t.Remember(ctx, policy); err != nil {
+			return err
+		}
+	}
+	if err := r.c.SetRetention(ctx, r.etcdSet(), appsv1.RetainPersistentVolumeClaimRetentionPolicyType); err != nil {
+		return err
+	}
+	var pods []string
+	for _, m := range r.sh.Members {
+		pods = append(pods, m.PodName)
+	}
+	return wait(ctx, r.cfg.Timeout, "no volume claim goes with its pod", func(ctx context.Context) (string, bool, error) {
+		leaving, err := r.c.Leaving(ctx, r.sh.Namespace, pods)
+		return leaving, err == nil && leaving == "", err
+	})
+}
+
+func (r *run) retainBack(ctx context.Context, rec *plan.Step) error {
+	if rec == nil {
+		return nil
+	}
+	var p *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy
+	if known, err := (&plan.Task{Step: rec}).Recall(&p); err != nil || !known || p == nil {
+		return err
+	}
+	return r.c.SetRetention(ctx, r.etcdSet(), p.WhenScaled)
+}
+
+func (r *run) outageBegins() {
+	if r.sh.OutageBegan.IsZero() {
+		r.sh.OutageBegan = r.d.Now().UTC()
+	}
+}

@@ -1,0 +1,201 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// run is one operation under way; its actions are the methods' closures in actions.
+type run struct {
+	d   Deps
+	c   cluster
+	cfg Config
+	op  *plan.Operation
+	sh  *Shared
+	src *source // nil when the operation is past the need of it
+
+	mu     sync.Mutex
+	stages map[string]stage // by member
+}
+
+// undoTimeout bounds what is taken back after a failure: waiting for pods, mostly.
+const undoTimeout = 15 * time.Minute
+
+// Prepare proves the snapshot, looks at the cluster and makes the plan; nothing
+// is changed. Close the result.
+func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
+	d.Report.Step("proving %s", cfg.From)
+	src, err := prove(ctx, cfg.From, cfg.Raw)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{run: &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, src: src, stages: map[string]stage{}}}
+	if err := p.make(ctx); err != nil {
+		src.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Prepared is a restore that has not begun.
+type Prepared struct {
+	run   *run
+	scene *scene
+	// Operation is the plan.
+	Operation *plan.Operation
+	// Shared is what its steps share.
+	Shared *Shared
+	// Notes are what the user should know before saying yes.
+	Notes []string
+}
+
+// Close removes what was unpacked.
+func (p *Prepared) Close() { p.run.src.close() }
+
+func (p *Prepared) make(ctx context.Context) error {
+	r := p.run
+	if r.src.LiveKeys == 0 {
+		return refuse("", "restore %s: the snapshot %s holds no keys", r.cfg.Plane.ID(), r.src.File)
+	}
+	if err := unfinished(ctx, r.d, r.cfg.Plane); err != nil {
+		return err
+	}
+	r.d.Report.Step("looking at %s", r.cfg.Plane.ID())
+	sc, err := look(ctx, r.d, r.cfg)
+	if err != nil {
+		return err
+	}
+	p.scene = sc
+	r.sh = share(r.cfg, sc, r.src)
+	now := r.d.Now().UTC().Truncate(time.Second)
+	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
+	r.sh.Token = "kubectl-etcd-" + r.op.ID
+	r.op.Steps = steps(sc, r.sh, r.cfg)
+	p.Operation, p.Shared = r.op, r.sh
+	p.Notes = append(p.Notes, sc.notes...)
+	return nil
+}
+
+// unfinished refuses a second restore while the first can still go either way.
+func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) error {
+	ops, err := Operations(ctx, d.Clients.Core, p.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, o := range ops {
+		if o.Target == p.ID() && !o.Ended() {
+			return refuse(fmt.Sprintf("finish it with: kubectl etcd restore resume %s, or take it back with: kubectl etcd restore undo %s", o.ID, o.ID),
+				"restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase)
+		}
+	}
+	return nil
+}
+
+func share(cfg Config, sc *scene, src *source) *Shared {
+	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
+		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0}
+	highest, cluster, ok := sc.highest()
+	if ok {
+		sh.Highest, sh.OldClusterID = highest, cluster.String()
+	}
+	var initial []string
+	for _, m := range cfg.Plane.Members {
+		sh.Members = append(sh.Members, MemberRecord{Name: m.Name, PodName: m.PodName, Node: m.Node, PeerURLs: strings.Join(m.AdvertisePeerURLs, ",")})
+		for _, u := range m.AdvertisePeerURLs {
+			initial = append(initial, m.Name+"="+u)
+		}
+	}
+	sh.InitialCluster = strings.Join(initial, ",")
+	return sh
+}
+
+// Run carries the plan out. After a failure everything has been undone, unless
+// the error says otherwise.
+func (p *Prepared) Run(ctx context.Context) error {
+	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error { return runner.Run(ctx, p.run.op) })
+}
+
+// locked holds the lock while f runs, and leaves no utility pod behind.
+func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) error) (err error) {
+	ctx, l, err := acquire(ctx, r.d, r.sh.Namespace, r.sh.Name, r.op.ID)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, r.closeStages(dctx), l.release(dctx))
+	}()
+	runner := &plan.Runner{
+		Journal: r.c.journal(r.sh.Namespace, r.sh),
+		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout,
+	}
+	return f(ctx, runner)
+}
+
+// Load finds an operation to go on with: by its id, or the only one that has not ended.
+func Load(ctx context.Context, d Deps, namespace, id string) (*plan.Operation, error) {
+	ops, err := Operations(ctx, d.Clients.Core, namespace)
+	if err != nil {
+		return nil, err
+	}
+	var found []plan.Operation
+	for _, o := range ops {
+		if id == o.ID || id == "" && !o.Ended() {
+			found = append(found, o)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return &found[0], nil
+	case len(found) > 1:
+		return nil, refuse("name the operation: kubectl etcd restore status lists them", "find operation: %d have not ended", len(found))
+	case id != "":
+		return nil, refuse("kubectl etcd restore status lists them", "find operation %s: there is no journal of it", id)
+	}
+	return nil, refuse("kubectl etcd restore status lists all", "find operation: none is unfinished")
+}
+
+// Continue opens an operation that another client began. from is the snapshot,
+// needed only while a member's data has not been built.
+func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prepared, error) {
+	sh, err := decodeShared(o)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}
+	if cfg.From != "" {
+		if r.src, err = prove(ctx, cfg.From, sh.Snapshot.Raw); err != nil {
+			return nil, err
+		}
+		if r.src.SHA256 != sh.Snapshot.SHA256 {
+			r.src.close()
+			return nil, refuse("", "continue operation %s: %s is another snapshot than %s, with which it began", o.ID, cfg.From, sh.Snapshot.File)
+		}
+	}
+	return &Prepared{run: r, Operation: o, Shared: sh}, nil
+}
+
+// Resume goes on in the direction in which the operation was going.
+func (p *Prepared) Resume(ctx context.Context) error {
+	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
+		if p.Operation.Phase == plan.GoingBack {
+			return runner.Undo(ctx, p.Operation)
+		}
+		return runner.Run(ctx, p.Operation)
+	})
+}
+
+// Undo takes back what was done.
+func (p *Prepared) Undo(ctx context.Context) error {
+	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error { return runner.Undo(ctx, p.Operation) })
+}

@@ -1,0 +1,108 @@
+package restore
+
+import (
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// The kinds of steps, which name their actions in the journal.
+const (
+	kindInspect    = "inspect"
+	kindSafety     = "safety"
+	kindBuild      = "build"
+	kindBudgetAway = "budget-away"
+	kindBudgetBack = "budget-back"
+	kindRetain     = "retain"
+	kindRetainBack = "retain-back"
+	kindWriterDown = "writer-down"
+	kindWriterUp   = "writer-up"
+	kindQuiet      = "quiet"
+	kindEtcdDown   = "etcd-down"
+	kindSwitch     = "switch"
+	kindEtcdUp     = "etcd-up"
+	kindAlarms     = "alarms"
+	kindServe      = "serve"
+	kindCompare    = "compare"
+	kindRestart    = "restart"
+	kindFinish     = "finish"
+)
+
+// steps is the plan of a restore of all members.
+func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
+	var out []plan.Step
+	add := func(kind, object, what, back string, change ...func(*plan.Step)) {
+		id := kind
+		if object != "" {
+			id += "/" + object
+		}
+		s := plan.Step{ID: id, Kind: kind, Object: object, What: what, Back: back, State: plan.Pending}
+		for _, c := range change {
+			c(&s)
+		}
+		out = append(out, s)
+	}
+	outage := func(s *plan.Step) { s.Outage = true }
+	set := "StatefulSet " + sh.StatefulSet
+
+	add(kindInspect, "", "start an utility pod at each member's volume; look at data, space and revisions", "remove the utility pods")
+	if cfg.Safety != "" {
+		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "")
+	}
+	for _, m := range sh.Members {
+		add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built")
+	}
+	for _, b := range sc.budgets {
+		add(kindBudgetAway, b.Namespace+"/"+b.Name, "delete disruption budget "+b.Name+", after saving it in the journal", "create it again")
+	}
+	retain := deletesClaims(sc.set)
+	if retain {
+		add(kindRetain, sh.StatefulSet, set+": keep its volumes when it is scaled to 0", "put its retention policy back")
+	}
+	for _, w := range sc.writers {
+		if w.Replicas > 0 {
+			add(kindWriterDown, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.ID(), w.Replicas, w.Why), fmt.Sprintf("scale it back to %d", w.Replicas), outage)
+		}
+	}
+	add(kindQuiet, "", "wait until nothing writes any more; check the revision again", "", outage)
+	add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas), outage)
+	for _, m := range sh.Members {
+		add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), "exchange them back", outage)
+	}
+	add(kindEtcdUp, sh.StatefulSet, fmt.Sprintf("scale %s to %d; wait until all members are one healthy cluster", set, sh.Replicas), "scale it to 0", outage)
+	add(kindAlarms, "", "disarm NOSPACE alarms that came with the snapshot", "", outage)
+	for _, w := range sc.writers {
+		if w.Replicas > 0 {
+			add(kindWriterUp, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s back to %d", w.ID(), w.Replicas), "", outage, func(s *plan.Step) { s.Commit = true })
+		}
+	}
+	add(kindServe, "", "wait until all writers are ready", "", outage, func(s *plan.Step) { s.Commit = true })
+	if retain {
+		add(kindRetainBack, sh.StatefulSet, set+": put its retention policy back", "")
+	}
+	for _, b := range sc.budgets {
+		add(kindBudgetBack, b.Namespace+"/"+b.Name, "create disruption budget "+b.Name+" again", "")
+	}
+	add(kindCompare, "", "compare the members' data at one revision", "")
+	for _, w := range sc.controllers {
+		if w.Replicas > 0 {
+			add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "")
+		}
+	}
+	add(kindFinish, "", "remove the utility pods; the old data stays on the volumes", "")
+	return out
+}
+
+func deletesClaims(s *appsv1.StatefulSet) bool {
+	p := s.Spec.PersistentVolumeClaimRetentionPolicy
+	return p != nil && p.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+}
+
+// other is the step that a later one takes its record from: "writer-up/x" from "writer-down/x".
+func other(o *plan.Operation, s *plan.Step, kind string) *plan.Step {
+	_, object, _ := strings.Cut(s.ID, "/")
+	return o.Step(kind + "/" + object)
+}

@@ -1,0 +1,86 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// poll is how often a wait looks.
+const poll = 300 * time.Millisecond
+
+// stopWaiting is an error that no waiting mends.
+type stopWaiting struct{ err error }
+
+func (e *stopWaiting) Error() string { return e.err.Error() }
+
+// wait asks until done says so, within the limit; its error says what was seen last.
+func wait(ctx context.Context, limit time.Duration, what string, done func(context.Context) (seen string, ok bool, err error)) error {
+	wctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	last := "nothing yet"
+	for {
+		seen, ok, err := done(wctx)
+		var stop *stopWaiting
+		switch {
+		case err == nil && ok:
+			return nil
+		case errors.As(err, &stop):
+			return stop.err
+		case err != nil && wctx.Err() == nil:
+			last = err.Error()
+		case err == nil:
+			last = seen
+		}
+		select {
+		case <-wctx.Done():
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("wait until %s: not after %s; last seen: %s", what, limit, last)
+		case <-time.After(poll):
+		}
+	}
+}
+
+// gone waits until none of the workload's pods is left, and notices who scales it up again.
+func (r *run) gone(ctx context.Context, w workload) error {
+	return wait(ctx, r.cfg.Timeout, "the pods of "+w.String()+" are gone", func(ctx context.Context) (string, bool, error) {
+		n, err := r.c.Replicas(ctx, w)
+		if err != nil {
+			return "", false, err
+		}
+		if n != 0 {
+			return "", false, &stopWaiting{refuse("pause what manages it, then restore again", "scale %s to 0: it was put back to %d by %s", w, n, r.c.Reverted(ctx, w))}
+		}
+		pods, err := r.c.Pods(ctx, w)
+		if err != nil || len(pods) == 0 {
+			return "", err == nil, err
+		}
+		return fmt.Sprintf("%d pods, one of them %s (%s)", len(pods), pods[0].Name, pods[0].State), false, nil
+	})
+}
+
+// ready waits until as many pods as the spec asks for are ready.
+func (r *run) ready(ctx context.Context, w workload) error {
+	return wait(ctx, r.cfg.Timeout, w.String()+" is ready", func(ctx context.Context) (string, bool, error) {
+		n, err := r.c.Replicas(ctx, w)
+		if err != nil {
+			return "", false, err
+		}
+		pods, err := r.c.Pods(ctx, w)
+		if err != nil {
+			return "", false, err
+		}
+		ready, last := int32(0), "no pod"
+		for _, p := range pods {
+			if p.Ready {
+				ready++
+			} else {
+				last = "pod " + p.Name + " is " + p.State
+			}
+		}
+		return fmt.Sprintf("%d of %d ready; %s", ready, n, last), ready >= n, nil
+	})
+}

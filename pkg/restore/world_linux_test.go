@@ -1,0 +1,384 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+const (
+	testNamespace = "team-a"
+	testSet       = "kube-etcd"
+	beforeKey     = "/registry/before" // written before the snapshot
+	afterKey      = "/registry/after"  // and after it
+)
+
+// world is a hosted control plane whose etcd is real, real processes on real
+// data directories, and whose Kubernetes is what is here: replicas, budgets, a journal.
+type world struct {
+	t    *testing.T
+	etcd *etcdtest.Cluster
+	dir  string // of the snapshot
+
+	mu       sync.Mutex
+	replicas map[workload]int32
+	pods     map[workload]int // how often its pods were made anew
+	budgets  map[string]*policyv1.PodDisruptionBudget
+	policy   *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy
+	saved    []byte // the journal
+
+	snapshot string
+	before   facts
+}
+
+// facts are what an undo has to bring back.
+type facts struct {
+	Revision int64
+	Hash     uint32
+	Cluster  string
+	Replicas map[string]int32
+	Budgets  string
+	Policy   string
+}
+
+var (
+	etcdSet   = workload{"StatefulSet", testNamespace, testSet}
+	apiserver = workload{"StatefulSet", testNamespace, "kube-apiserver"}
+	chores    = workload{"Deployment", testNamespace, "maintenance"}
+	manager   = workload{"Deployment", testNamespace, "kube-controller-manager"}
+)
+
+func newWorld(t *testing.T, members int) *world {
+	t.Helper()
+	b := etcdtest.Find(t, "3.6")
+	t.Setenv("PATH", filepath.Dir(b.Etcd)+":"+os.Getenv("PATH"))
+	w := &world{t: t, dir: t.TempDir(), pods: map[workload]int{}, budgets: map[string]*policyv1.PodDisruptionBudget{}}
+	w.etcd = etcdtest.StartCluster(t, etcdtest.Config{Binaries: slices.Repeat([]etcdtest.Binaries{b}, members)})
+	w.replicas = map[workload]int32{etcdSet: int32(members), apiserver: 3, chores: 1, manager: 1}
+	w.budgets["kube-apiserver-pdb"] = &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "kube-apiserver-pdb", UID: "1"}}
+	w.policy = &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{WhenScaled: appsv1.DeletePersistentVolumeClaimRetentionPolicyType}
+	w.etcd.Put(t, beforeKey, "x")
+	w.snapshot = filepath.Join(w.dir, "snapshot.db")
+	etcdtest.Tool(t, b.Etcdctl, "--endpoints", w.etcd.Members[0].Endpoint, "snapshot", "save", w.snapshot)
+	w.etcd.Put(t, afterKey, "x")
+	w.before = w.facts()
+	return w
+}
+
+func (w *world) facts() facts {
+	w.t.Helper()
+	f := facts{Replicas: map[string]int32{}}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := etcd.Dial(ctx, etcd.Config{Endpoint: w.etcd.Members[0].Endpoint})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	s, err := conn.Status(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	h, err := conn.HashKV(ctx, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	f.Revision, f.Hash, f.Cluster = s.Revision, h.Hash, s.ClusterID.String()
+	for k, n := range w.replicas {
+		f.Replicas[k.String()] = n
+	}
+	f.Budgets, f.Policy = asJSON(slices.Sorted(maps.Keys(w.budgets))), asJSON(w.policy)
+	return f
+}
+
+func asJSON(v any) string {
+	b, _ := json.Marshal(v)
+	return string(b)
+}
+
+// has tells whether a key is there.
+func (w *world) has(key string) bool {
+	w.t.Helper()
+	r, err := w.etcd.Members[0].Client(w.t).Get(w.t.Context(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(r.Kvs) > 0
+}
+
+func (w *world) plane() controlplane.ControlPlane {
+	p := controlplane.ControlPlane{Namespace: testNamespace, Name: testSet, Owner: controlplane.Owner{Kind: "StatefulSet", Name: testSet}}
+	for _, m := range w.etcd.Members {
+		member := controlplane.Member{Name: m.Name, Namespace: testNamespace, Pod: m.Name, PodName: m.Name, Endpoint: m.Endpoint}
+		member.DataDir = filepath.Dir(filepath.Dir(filepath.Dir(m.DB)))
+		member.AdvertisePeerURLs = []string{"unix://" + m.Name + "-peer.sock:0"}
+		p.Members = append(p.Members, member)
+	}
+	return p
+}
+
+// client is one run of the command; it dies at a save of its journal.
+type client struct {
+	*world
+	ctx   context.Context
+	kill  context.CancelFunc
+	saves int // how many it may still make; negative: all
+}
+
+var errDead = errors.New("the client was killed")
+
+func (w *world) client(saves int) *client {
+	ctx, kill := context.WithCancel(w.t.Context())
+	w.t.Cleanup(kill)
+	return &client{world: w, ctx: ctx, kill: kill, saves: saves}
+}
+
+// alive is asked by everything that reaches the world: the dead do nothing any more.
+func (c *client) alive() error {
+	if c.ctx.Err() != nil {
+		return errDead
+	}
+	return nil
+}
+
+// Save implements plan.Journal. A client that dies here has not saved.
+func (c *client) Save(_ context.Context, o *plan.Operation) error {
+	if c.saves == 0 {
+		c.kill()
+	}
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.saves--
+	b, err := json.Marshal(o)
+	c.saved = b
+	return err
+}
+
+// sharing keeps what the steps share in the operation, as the real journal does.
+type sharing struct {
+	*client
+	sh *Shared
+}
+
+func (s sharing) Save(ctx context.Context, o *plan.Operation) error {
+	var err error
+	if o.Data, err = json.Marshal(s.sh); err != nil {
+		return err
+	}
+	return s.client.Save(ctx, o)
+}
+
+func (c *client) journal(_ string, sh *Shared) plan.Journal { return sharing{c, sh} }
+
+func (c *client) Replicas(_ context.Context, w workload) (int32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replicas[w], c.alive()
+}
+
+func (c *client) Scale(_ context.Context, w workload, n int32) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.replicas[w]
+	c.replicas[w] = n
+	if w != etcdSet || was == n {
+		return nil
+	}
+	for _, m := range c.etcd.Members {
+		if n == 0 {
+			m.Shutdown(c.t)
+		} else {
+			m.Start(c.t)
+		}
+	}
+	return nil
+}
+
+func (c *client) Pods(_ context.Context, w workload) ([]pod, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []pod
+	for i := range c.replicas[w] {
+		out = append(out, pod{Name: fmt.Sprintf("%s-%d", w.name, i), UID: types.UID(fmt.Sprint(c.pods[w])), Ready: true})
+	}
+	return out, c.alive()
+}
+
+func (c *client) DeletePod(_ context.Context, w workload, p pod) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.UID == types.UID(fmt.Sprint(c.pods[w])) {
+		c.pods[w]++
+	}
+	return c.alive()
+}
+
+func (c *client) Reverted(context.Context, workload) string { return "manager somebody" }
+
+func (c *client) Budget(_ context.Context, _, name string) (*policyv1.PodDisruptionBudget, error) {
+	return c.budgets[name], c.alive()
+}
+
+func (c *client) DeleteBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	delete(c.budgets, b.Name)
+	return nil
+}
+
+func (c *client) CreateBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.budgets[b.Name] = b
+	return nil
+}
+
+func (c *client) Retention(context.Context, workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error) {
+	p := *c.policy
+	return &p, c.alive()
+}
+
+func (c *client) SetRetention(_ context.Context, _ workload, scaled appsv1.PersistentVolumeClaimRetentionPolicyType) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.policy.WhenScaled = scaled
+	return nil
+}
+
+// Leaving: with the policy Delete, volumes go when their pods go.
+func (c *client) Leaving(context.Context, string, []string) (string, error) {
+	if c.policy.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		return "claim data-kube-etcd-0", nil
+	}
+	return "", c.alive()
+}
+
+func (c *client) Unstage(context.Context, string, string) error { return c.alive() }
+
+func (c *client) Plane(context.Context, string, string) (controlplane.ControlPlane, error) {
+	return c.plane(), c.alive()
+}
+
+func (c *client) Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error) {
+	if err := c.alive(); err != nil {
+		return nil, err
+	}
+	var sources []survey.Source
+	for _, m := range p.Members {
+		sources = append(sources, survey.Source{Member: m, Open: func(ctx context.Context) (reach.Link, error) {
+			return reach.OpenDirect(ctx, reach.DirectConfig{Endpoint: m.Endpoint})
+		}})
+	}
+	return survey.Take(ctx, sources, hashes)
+}
+
+func (c *client) Backup(context.Context, controlplane.ControlPlane, string) (string, error) {
+	return c.snapshot, c.alive()
+}
+
+// Stage works on the data directory itself, with what the agent runs there.
+func (c *client) Stage(_ context.Context, m controlplane.Member, operation string) (stage, error) {
+	return &place{c: c, m: m, Place: datadir.Place{DataDir: m.DataDir, Op: operation}}, c.alive()
+}
+
+type place struct {
+	datadir.Place
+	c *client
+	m controlplane.Member
+}
+
+func (p *place) Alive(context.Context) bool   { return true }
+func (p *place) Follow(m controlplane.Member) { p.m = m }
+func (p *place) Close(context.Context) error  { return p.c.alive() }
+func (p *place) Inspect(ctx context.Context) (*datadir.State, error) {
+	return onNode(p, func() (*datadir.State, error) { return datadir.Inspect(ctx, p.Place) })
+}
+
+// onNode does nothing for a dead client.
+func onNode[R any](p *place, f func() (*R, error)) (*R, error) {
+	if err := p.c.alive(); err != nil {
+		return nil, err
+	}
+	return f()
+}
+
+func (p *place) Prepare(ctx context.Context, size int64) (*datadir.Prepared, error) {
+	return onNode(p, func() (*datadir.Prepared, error) { return datadir.Prepare(ctx, p.Place, size) })
+}
+
+func (p *place) Upload(ctx context.Context, src io.ReaderAt, size int64, _ func(done, total int64)) error {
+	to, err := p.Prepare(ctx, size)
+	if err != nil || to.Built != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, io.NewSectionReader(src, 0, size)); err != nil {
+		return err
+	}
+	return os.WriteFile(to.Path, b.Bytes(), 0o600)
+}
+
+func (p *place) Build(ctx context.Context, r datadir.BuildRequest, _ func(string)) (*datadir.Built, error) {
+	r.Place = p.Place
+	return onNode(p, func() (*datadir.Built, error) { return datadir.Build(ctx, r, func(string) {}) })
+}
+
+func (p *place) Exchange(ctx context.Context, r datadir.ExchangeRequest) (*datadir.Exchanged, error) {
+	r.Place = p.Place
+	return onNode(p, func() (*datadir.Exchanged, error) { return datadir.Exchange(ctx, r) })
+}
+
+func (p *place) Discard(ctx context.Context, op string) (int64, error) {
+	d, err := onNode(p, func() (*datadir.Discarded, error) {
+		return datadir.Discard(ctx, datadir.Place{DataDir: p.DataDir, Op: op})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return d.Freed, nil
+}
+
+func (p *place) Puts(ctx context.Context, _ time.Duration) (string, int64, error) {
+	conn, err := etcd.Dial(ctx, etcd.Config{Endpoint: p.m.Endpoint})
+	if err != nil {
+		return "", 0, err
+	}
+	defer conn.Close()
+	return conn.Puts(ctx, 100*time.Millisecond)
+}
+
+func (p *place) KubeSystemUID(context.Context) (string, error) { return "", p.c.alive() }
+func (p *place) Disarm(context.Context) (*agent.DisarmReply, error) {
+	return &agent.DisarmReply{}, p.c.alive()
+}

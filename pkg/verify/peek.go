@@ -1,0 +1,134 @@
+package verify
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+)
+
+// Peeked is what a few pages of a database tell of it.
+type Peeked struct {
+	// Revision is the highest of any key, and CompactRevision where a compaction was begun or has ended: reads at or
+	// below it are refused. etcd writes its log first, so that after a crash the last moments may be in the log only.
+	Revision, CompactRevision int64
+	ConsistentIndex           uint64
+	Members                   []Member
+	ClusterVersion            string
+}
+
+// Peek reads the little that tells where a database stands: its metadata, its members and its last key, not the
+// gigabytes between. What it reads it trusts as little as File does; what it does not read may be anything. The caller
+// sees to it that nobody writes.
+func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
+	db, err := openDatabase(r, size)
+	if err != nil {
+		return nil, err
+	}
+	p := &peeker{report: &Report{}}
+	w := &walker{ctx: ctx, db: db, progress: func(int64) {}, visit: p}
+	var last revision
+	buckets := tree{w: w, leaf: func(flags uint32, name, value []byte, depth int) error {
+		if string(name) != "key" {
+			return w.bucketEntry(flags, name, value, depth)
+		}
+		key, err := db.lastKey(flags, name, value, depth)
+		if err != nil || key == nil {
+			return err
+		}
+		if last, err = parseRevision(key); err != nil {
+			return corrupt("key bucket: %v", err)
+		}
+		return nil
+	}}
+	if err := buckets.subtree(db.root, nil, nil, 0); err != nil {
+		return nil, err
+	}
+	compact := max(p.report.CompactRevision, p.report.ScheduledCompactRevision)
+	return &Peeked{
+		// An empty etcd is at revision 1, and one whose last keys were deleted and compacted is where the compaction was.
+		Revision: max(last.main, compact, 1), CompactRevision: compact,
+		ConsistentIndex: p.index, Members: p.report.Members, ClusterVersion: p.report.ClusterVersion,
+	}, nil
+}
+
+// peeker takes what it wants of the small buckets.
+type peeker struct {
+	report *Report
+	index  uint64
+	take   func(key, value []byte) error
+}
+
+func (p *peeker) bucket(name []byte) (bool, error) {
+	c := content{report: p.report, name: string(name)}
+	switch c.name {
+	case "meta":
+		p.take = p.metaEntry
+	case "cluster":
+		p.take = func(key, value []byte) error {
+			if string(key) == "clusterVersion" {
+				p.report.ClusterVersion = string(value)
+			}
+			return nil
+		}
+	case "members":
+		p.take = func(key, value []byte) error {
+			c.memberEntry(string(key), value)
+			return nil
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func (p *peeker) entry(key, value []byte) error { return p.take(key, value) }
+
+func (p *peeker) metaEntry(key, value []byte) error {
+	if string(key) == "consistent_index" {
+		if len(value) != 8 {
+			return corrupt("meta bucket: %s has %d bytes", key, len(value))
+		}
+		p.index = binary.BigEndian.Uint64(value)
+		return nil
+	}
+	return (&metaReader{report: p.report}).entry(key, value)
+}
+
+// lastKey returns the last key of a bucket, of which this is the entry; nil when it is empty.
+func (d *database) lastKey(flags uint32, name, value []byte, depth int) ([]byte, error) {
+	if flags&1 == 0 || len(value) < 16 {
+		return nil, corrupt("%q is not a bucket", name)
+	}
+	id := le.Uint64(value)
+	if id == 0 { // a small bucket is a page inside its own entry
+		inline := value[16:]
+		if len(inline) < pageHeaderSize || le.Uint16(inline[8:]) != leafPage {
+			return nil, corrupt("bucket %q: its inline page is none", name)
+		}
+		return page{count: int(le.Uint16(inline[10:])), data: inline}.lastLeafKey()
+	}
+	for {
+		depth++
+		p, err := d.read(id, depth)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case p.flags == leafPage:
+			return p.lastLeafKey()
+		case p.flags != branchPage || p.count == 0:
+			return nil, corrupt("page %d: has type %#x and %d children in a tree", id, p.flags, p.count)
+		}
+		if _, id, err = p.branchElement(p.count - 1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p page) lastLeafKey() ([]byte, error) {
+	if p.count == 0 {
+		return nil, nil
+	}
+	_, key, _, err := p.leafElement(p.count - 1)
+	return key, err
+}
