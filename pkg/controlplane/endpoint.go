@@ -103,7 +103,7 @@ func (m *Member) serverName() string {
 
 // knows says whether the host of a URL is this member, asked from a pod on
 // that node (a loopback address means the node's own member).
-func (m *Member) knows(a address, node string, hostNetwork bool) bool {
+func (m *Member) knows(a address, namespace, node string, hostNetwork bool) bool {
 	if a.loopback() {
 		return m.HostNetwork && hostNetwork && node != "" && node == m.Node
 	}
@@ -111,11 +111,16 @@ func (m *Member) knows(a address, node string, hostNetwork bool) bool {
 		return m.listensOn(a.port)
 	}
 	for _, own := range addresses(append(append([]string{}, m.AdvertiseClientURLs...), m.ListenClientURLs...)) {
-		if !own.wildcard() && !own.loopback() && own.port == a.port && sameHost(own.host, a.host) {
+		if !own.wildcard() && !own.loopback() && own.port == a.port && sameHost(own.host, a.host) && (namespace == m.Namespace || !relative(a.host)) {
 			return true
 		}
 	}
 	return false
+}
+
+// relative says that a name means something else in each namespace: "kube-etcd-0.kube-etcd".
+func relative(host string) bool {
+	return net.ParseIP(host) == nil && strings.Count(strings.TrimSuffix(host, "."), ".") < 2
 }
 
 func (m *Member) listensOn(port string) bool {

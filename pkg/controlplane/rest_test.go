@@ -30,7 +30,7 @@ type api struct {
 
 var resources = map[string]string{
 	"Pod": "pods", "StatefulSet": "statefulsets", "ConfigMap": "configmaps", "Secret": "secrets",
-	"Node": "nodes", "Service": "services", "PersistentVolumeClaim": "persistentvolumeclaims",
+	"Node": "nodes", "Service": "services", "Deployment": "deployments", "PersistentVolumeClaim": "persistentvolumeclaims",
 }
 
 func serve(t *testing.T, fixtures ...string) (*api, Client) {
@@ -125,7 +125,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		items = items[from:to]
 	}
-	kind := map[string]string{"pods": "PodList", "statefulsets": "StatefulSetList", "services": "ServiceList", "persistentvolumeclaims": "PersistentVolumeClaimList"}[resource]
+	kind := map[string]string{"pods": "PodList", "statefulsets": "StatefulSetList", "deployments": "DeploymentList", "services": "ServiceList", "persistentvolumeclaims": "PersistentVolumeClaimList"}[resource]
 	reply(w, http.StatusOK, map[string]any{"apiVersion": version, "kind": kind, "metadata": list, "items": items})
 }
 

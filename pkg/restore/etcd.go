@@ -56,11 +56,7 @@ func (r *run) stepOf(kind string) *plan.Step {
 func (r *run) etcdSet() workload { return workload{"StatefulSet", r.sh.Namespace, r.sh.StatefulSet} }
 
 func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
-	r.outageBegins()
-	if err := r.c.Scale(ctx, r.etcdSet(), 0); err != nil {
-		return err
-	}
-	return r.gone(ctx, r.etcdSet())
+	return r.stop(ctx, r.etcdSet())
 }
 
 // etcdBack starts the old members again. That they get healthy is waited for,

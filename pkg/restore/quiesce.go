@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -51,9 +52,24 @@ func (r *run) scaleDown(ctx context.Context, t *plan.Task) error {
 			return err
 		}
 	}
+	return r.stop(ctx, w)
+}
+
+// stop scales a workload to 0 and waits until its pods are gone. They are deleted
+// at once: a StatefulSet would end them one after the other.
+func (r *run) stop(ctx context.Context, w workload) error {
 	r.outageBegins()
 	if err := r.c.Scale(ctx, w, 0); err != nil {
 		return err
+	}
+	pods, err := r.c.Pods(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if err := r.c.DeletePod(ctx, w, p); err != nil {
+			return err
+		}
 	}
 	return r.gone(ctx, w)
 }
@@ -67,7 +83,12 @@ func (r *run) scaleBack(ctx context.Context, t *plan.Task) error {
 	if known, err := t.Recall(&rec); err != nil || !known {
 		return err
 	}
-	return r.c.Scale(ctx, w, rec.Replicas)
+	err = r.c.Scale(ctx, w, rec.Replicas)
+	if apierrors.IsNotFound(err) { // deleted meanwhile: nothing of ours stands in its owner's way
+		r.d.Report.Warn("%s does not exist any more: it had %d replicas", w, rec.Replicas)
+		return nil
+	}
+	return err
 }
 
 // scaleUp gives a writer back what its scaleDown took.
