@@ -108,6 +108,11 @@ dist-test: $(AGENTS) ## a release archive for this machine: the same twice, unpa
 e2e: build ## the plugin against real clusters (RUN=regexp KEEP=1)
 	go run ./hack/suites -run '$(RUN)' e2e
 
+.PHONY: e2e-full
+e2e-full: build testbed-bin testbed ## every interruption of a restore, and every end-to-end test (hours)
+	RESTORE_CELLS=all go test -count=1 -timeout=120m -run='TestInterrupted' -v ./pkg/restore
+	go test -count=1 -tags=e2e -timeout=180m ./test/e2e/...
+
 .PHONY: bench
 bench: build ## the table of docs/performance.md, measured here
 	@kubeconfig=$$(hack/testbed/cluster.sh bench 1 3.6.8-0-sh); . hack/testbed/env.sh; go run ./hack/bench -cluster bench -kubeconfig "$$kubeconfig"

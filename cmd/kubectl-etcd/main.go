@@ -29,7 +29,11 @@ func main() {
 	// A reader of standard output that dies, or a terminal that goes away, must
 	// not end this process before it has cleaned up: the write then fails instead.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup a terminal that goes away must not end a backup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// A second signal ends the process at once, in the middle of cleaning up.
 	context.AfterFunc(ctx, stop)
 	code := plugin.Execute(ctx, genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}, os.Args[1:])

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -23,13 +24,17 @@ type suite struct {
 	about string
 	dir   string // of its module
 	args  []string
+	// beside the suite before it: it waits most of the time, for links that are stalled on purpose.
+	beside bool
+	// longer are tests that run only when they are asked for by name, and in `make e2e-full`: those of what others stand on.
+	longer string
 }
 
 var suites = []suite{
-	{"unit", "packages, with real etcd processes and real files", ".", []string{"-timeout=15m", "./..."}},
-	{"streaming", "transfers against the real streaming server code, in one process", "test/streaming", []string{"-timeout=15m", "./..."}},
-	{"dist", "a release archive: the same twice, unpacks, runs, fits its manifest", ".", []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
-	{"e2e", "real kind clusters, from end to end", ".", []string{"-count=1", "-timeout=40m", "-tags=e2e", "./test/e2e/..."}},
+	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-timeout=15m", "./..."}},
+	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
+	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
+	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=40m", "-tags=e2e", "./test/e2e/..."}, longer: "^TestUserCluster"},
 }
 
 func main() {
@@ -52,16 +57,13 @@ func runAll(ctx context.Context, names []string, pattern string) (ok bool, err e
 	if err != nil {
 		return false, err
 	}
-	started := time.Now()
+	p := &printer{w: os.Stdout, started: time.Now()}
 	var total counts
 	ok = true
-	for _, s := range chosen {
-		at := time.Now()
-		fmt.Printf("=== %s: %s\n", s.name, s.about)
-		got, ran := s.run(ctx, pattern, &printer{w: os.Stdout, started: started})
+	for _, group := range groups(chosen) {
+		got, fine := runGroup(ctx, group, pattern, p)
 		total.add(got)
-		ok = ok && ran && got.failed == 0
-		fmt.Printf("=== %s: %s in %s\n", s.name, got, time.Since(at).Round(time.Second))
+		ok = ok && fine
 		if ctx.Err() != nil {
 			fmt.Println("interrupted")
 			ok = false
@@ -74,6 +76,43 @@ func runAll(ctx context.Context, names []string, pattern string) (ok bool, err e
 	}
 	fmt.Println(total)
 	return ok, nil
+}
+
+// groups are the suites that run at the same time.
+func groups(chosen []suite) [][]suite {
+	var out [][]suite
+	for i, s := range chosen {
+		if i > 0 && s.beside {
+			out[len(out)-1] = append(out[len(out)-1], s)
+		} else {
+			out = append(out, []suite{s})
+		}
+	}
+	return out
+}
+
+func runGroup(ctx context.Context, group []suite, pattern string, p *printer) (total counts, ok bool) {
+	type end struct {
+		got counts
+		ran bool
+	}
+	ends := make([]end, len(group))
+	var wg sync.WaitGroup
+	for i, s := range group {
+		p.line("=== %s: %s", s.name, s.about)
+		at := time.Now()
+		wg.Go(func() {
+			ends[i].got, ends[i].ran = s.run(ctx, pattern, p)
+			p.line("=== %s: %s in %s", s.name, ends[i].got, time.Since(at).Round(time.Second))
+		})
+	}
+	wg.Wait()
+	ok = true
+	for _, e := range ends {
+		total.add(e.got)
+		ok = ok && e.ran && e.got.failed == 0
+	}
+	return total, ok
 }
 
 func choose(names []string) ([]suite, error) {

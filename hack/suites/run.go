@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -26,8 +27,11 @@ func (c counts) String() string {
 // run runs a suite. ran is false when `go test` itself did not end well; then at least one failure is counted.
 func (s suite) run(ctx context.Context, pattern string, p *printer) (got counts, ran bool) {
 	args := append([]string{"test", "-json"}, s.args...)
-	if pattern != "" {
+	switch {
+	case pattern != "":
 		args = append(args, "-run="+pattern)
+	case s.longer != "":
+		args = append(args, "-skip="+s.longer)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stderr = s.dir, os.Stderr
@@ -85,7 +89,7 @@ func (r *reader) read(from io.Reader) error {
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			fmt.Fprintln(r.p.w, lines.Text()) // not a test's: Go's own words
+			r.p.line("%s", lines.Text()) // not a test's: Go's own words
 			continue
 		}
 		r.take(e)
@@ -97,7 +101,7 @@ func (r *reader) take(e event) {
 	key := e.Package + " " + e.Test
 	switch e.Action {
 	case "build-output":
-		fmt.Fprint(r.p.w, e.Output)
+		r.p.text([]string{e.Output})
 	case "output":
 		if !strings.HasPrefix(e.Output, "=== ") {
 			r.output[key] = append(r.output[key], e.Output)
@@ -162,13 +166,23 @@ func (r *reader) counts() (c counts) {
 	return c
 }
 
-// printer writes progress with the time since the beginning.
+// printer writes progress with the time since the beginning, for several suites at once.
 type printer struct {
 	w       io.Writer
 	started time.Time
+
+	mu sync.Mutex
+}
+
+func (p *printer) line(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.w, format+"\n", args...)
 }
 
 func (p *printer) text(lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, l := range lines {
 		fmt.Fprint(p.w, l)
 	}
@@ -176,5 +190,5 @@ func (p *printer) text(lines []string) {
 
 func (p *printer) progress(e event) {
 	_, pkg, _ := strings.Cut(strings.TrimPrefix(e.Package, "github.com/kubectl-etcd/"), "/")
-	fmt.Fprintf(p.w, "[%4ds] %-4s %s %s (%.1f s)\n", int(time.Since(p.started).Seconds()), e.Action, pkg, e.Test, e.Elapsed)
+	p.line("[%4ds] %-4s %s %s (%.1f s)", int(time.Since(p.started).Seconds()), e.Action, pkg, e.Test, e.Elapsed)
 }

@@ -1,5 +1,5 @@
 /*
- * loader: what an utility pod runs when its image has no shell.
+ * loader: what a utility pod runs when its image has no shell.
  *
  *   loader hold       stays until it is told to stop, or has been the only process for
  *                     five minutes: then its client was killed. It reaps orphans (it is process 1)

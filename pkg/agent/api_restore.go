@@ -22,6 +22,7 @@ const (
 	CodeBusy        = "busy"            // datadir.ErrBusy
 	CodeBadSnapshot = "bad-snapshot"    // datadir.ErrBadSnapshot
 	CodeSeparateLog = "separate-log"    // datadir.ErrSeparateLog
+	CodeJoined      = "joined"          // datadir.ErrJoined
 )
 
 // PrepareRequest asks for room for a snapshot.

@@ -23,10 +23,13 @@ func Handlers() map[string]Handler {
 		RequestIdentity: identity,
 		RequestDisarm:   disarm,
 
+		RequestMembership: membership,
+
 		RequestInspect:  onDataDir(inspectData),
 		RequestPrepare:  onDataDir(prepareData),
 		RequestBuild:    onDataDir(datadir.Build),
 		RequestExchange: onDataDir(exchangeData),
 		RequestDiscard:  onDataDir(discardData),
+		RequestSeed:     onDataDir(datadir.Seed),
 	}
 }

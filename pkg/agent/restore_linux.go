@@ -23,6 +23,7 @@ var refusals = []struct {
 	{datadir.ErrBusy, CodeBusy},
 	{datadir.ErrBadSnapshot, CodeBadSnapshot},
 	{datadir.ErrSeparateLog, CodeSeparateLog},
+	{datadir.ErrJoined, CodeJoined},
 	{datadir.ErrInvalid, frame.CodeBadRequest},
 }
 

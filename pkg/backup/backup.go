@@ -112,7 +112,7 @@ func (r *run) warnOverrides() {
 func (r *run) target() string { return strings.TrimPrefix(r.cfg.Plane.ID(), "/") }
 
 // ask is how members are asked: cheaply, but never by a way that the user has
-// ruled out, and by an utility pod where nothing else can.
+// ruled out, and by a utility pod where nothing else can.
 func (r *run) ask() reach.Options {
 	o := r.cfg.Reach
 	o.Operation = "backup"

@@ -121,6 +121,28 @@ func TestNameTakenMeanwhile(t *testing.T) {
 }
 
 // Without its sidecar a snapshot is not given its name.
+// TestSidecarTakenMeanwhile: a file that got the sidecar's name during the transfer is nobody's to replace.
+func TestSidecarTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, "3.6")
+	c.PutBytes(t, 9<<20)
+	cfg := config(t, endpoints(c)...)
+	dir := cfg.To
+	cfg.To = filepath.Join(dir, "x.db")
+	_, err := run(t, cfg, &listener{onProgress: func(int64, int64, int64) {
+		if err := os.WriteFile(snapshot.SidecarPath(cfg.To), []byte("theirs"), 0o600); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err == nil || !strings.Contains(err.Error(), "x.db.json") {
+		t.Errorf("got %v", err)
+	}
+	if b, err := os.ReadFile(snapshot.SidecarPath(cfg.To)); err != nil || string(b) != "theirs" {
+		t.Errorf("the other file: %q, %v", b, err)
+	}
+	empty(t, dir, "x.db.json")
+}
+
 func TestSidecarCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, "3.6")
@@ -130,7 +152,7 @@ func TestSidecarCannotBeWritten(t *testing.T) {
 	if err := os.Mkdir(snapshot.SidecarPath(cfg.To), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t, cfg, &listener{}); err == nil || !strings.Contains(err.Error(), "sidecar") {
+	if _, err := run(t, cfg, &listener{}); err == nil || !strings.Contains(err.Error(), "x.db.json") {
 		t.Errorf("%v", err)
 	}
 	empty(t, dir, "x.db.json")

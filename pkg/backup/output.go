@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -26,6 +28,22 @@ type output struct {
 	planned    string // a dry run's file, which is not made
 	compressed bool   // what is stored is a zstd stream
 	written    atomic.Int64
+	sum        uint32 // CRC-32C of what was written
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// reread compares what is in the file now with what was written to it. The proof
+// before that was of what came over the wire.
+func (o *output) reread() error {
+	h := crc32.New(castagnoli)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(o.file, 0, math.MaxInt64), make([]byte, 1<<20)); err != nil {
+		return fmt.Errorf("read %s again: %w", o.name(), err)
+	}
+	if h.Sum32() != o.sum {
+		return fmt.Errorf("read %s again: it is not what was written to it", o.name())
+	}
+	return nil
 }
 
 // ErrNoSpace says that the destination cannot hold what is expected.
@@ -111,6 +129,7 @@ func (o *output) rewind() bool {
 	if o.file == nil {
 		return o.written.Load() == 0
 	}
+	o.sum = 0
 	_, err := o.file.Seek(0, io.SeekStart)
 	return errors.Join(err, o.file.Truncate(0)) == nil
 }
@@ -122,6 +141,9 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	n, err := w.Write(p)
 	o.written.Add(int64(n))
+	if o.file != nil {
+		o.sum = crc32.Update(o.sum, castagnoli, p[:n])
+	}
 	if err != nil {
 		var pe *fs.PathError // names the file, too, and by its other name
 		if errors.As(err, &pe) {

@@ -1,8 +1,10 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -56,17 +59,20 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	r.Report.Step("proving: reading every page and key")
 	// Written pages go to the disk while they are read: the two together cost little more than either.
 	synced := make(chan error, 1)
-	go func() { synced <- out.file.Sync() }()
+	go func() { synced <- errors.Join(out.reread(), out.file.Sync()) }()
 	report, err := verify.DB(ctx, out.file.Name(), verify.Options{Raw: r.cfg.Raw, TempDir: filepath.Dir(out.name())})
 	serr := <-synced
 	if err != nil {
 		return fmt.Errorf("prove snapshot: %w", err)
 	}
 	if serr != nil {
-		return fmt.Errorf("write %s: %w", out.name(), serr)
+		return fmt.Errorf("prove snapshot: %w", serr)
 	}
 	side := r.result.Snapshot
 	side.Content = &report.Content
+	if report.LiveKeys == 0 {
+		r.warn("this etcd holds no keys: is it the right one?")
+	}
 	side.Cluster.KubeSystemUID = report.KubeSystemUID
 	// Not what the member says of itself: after a start or an upgrade that runs ahead of what its database holds.
 	side.Cluster.StorageVersion = report.StorageVersion
@@ -88,6 +94,10 @@ func (r *run) commit(ctx context.Context, out *output) error {
 	r.identify(ctx)
 	if out.file == nil {
 		return nil
+	}
+	// The names were free when the backup began, which may be hours ago.
+	if err := cmp.Or(store.Check(out.name(), r.cfg.Force), sidecarFree(out.name(), r.cfg.Force)); err != nil {
+		return err
 	}
 	sidecar, err := snapshot.PrepareSidecar(out.name(), *r.result.Snapshot)
 	if err != nil {

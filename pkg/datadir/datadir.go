@@ -148,6 +148,8 @@ type ExchangeRequest struct {
 	Inode uint64 `json:"inode,string"`
 	// Exists tells whether there was a member folder before the operation.
 	Exists bool `json:"exists"`
+	// Unless is a member's id, hexadecimal: when the folder that is there is that member's, it stays, with ErrJoined.
+	Unless string `json:"unless,omitempty"`
 	// Wait is for how many seconds to wait for the lock of a database that is being closed.
 	Wait int `json:"wait,omitempty"`
 }

@@ -50,11 +50,17 @@ func (h host) exchange(ctx context.Context, r ExchangeRequest) (*Exchanged, erro
 	if err := r.refuse(now); err != nil {
 		return nil, err
 	}
+	if err := r.joined(); err != nil { // its etcd may hold the lock for ever
+		return nil, err
+	}
 	unlock, err := r.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if err := r.joined(); err != nil {
+		return nil, err
+	}
 	atomic, err := h.move(r, now)
 	if err != nil {
 		return nil, err

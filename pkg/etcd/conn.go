@@ -255,11 +255,7 @@ func (c *Conn) Members(ctx context.Context) ([]Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list members at %s: %w", c.endpoint, c.plain(err))
 	}
-	var ms []Member
-	for _, m := range r.Members {
-		ms = append(ms, Member{ID: ID(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs, IsLearner: m.IsLearner})
-	}
-	return ms, nil
+	return members(r.Members), nil
 }
 
 // Alarms lists the active alarms of all members.

@@ -119,7 +119,7 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 		return err
 	}
 	if o.Committed() {
-		return fmt.Errorf("undo operation %s: clients have seen its result; only a new restore leads back", o.ID)
+		return fmt.Errorf("undo operation %s: it is past the point from which anything goes back by itself", o.ID)
 	}
 	o.Phase = GoingBack
 	if err := r.Journal.Save(ctx, o); err != nil {

@@ -21,6 +21,9 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
 
+// maxTimeout is also how long a utility pod may live.
+const maxTimeout = 7 * 24 * time.Hour
+
 type backupOptions struct {
 	app          *app
 	cmd          *cobra.Command
@@ -91,7 +94,7 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.cfg.Raw, "raw", false, "Copy the database file of a member that does not run; such a copy cannot be proven")
 	f.BoolVar(&o.cfg.Force, "force", false, "Replace an existing file")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Hour, "Give up after this long")
-	f.DurationVar(&o.startTimeout, "pod-timeout", 90*time.Second, "Give up on an utility pod that does not start")
+	f.DurationVar(&o.startTimeout, "pod-timeout", 90*time.Second, "Give up on a utility pod that does not start")
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: say what would be done, create nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
 	f.BoolVar(&o.printRBAC, "print-rbac", false, "Print the least rights that a backup needs, and do nothing else")
@@ -143,6 +146,8 @@ func (o *backupOptions) validate() error {
 		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
 		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
 		{o.timeout <= 0, "--timeout must be more than 0"},
+		{o.timeout > maxTimeout, fmt.Sprintf("--timeout must not be more than %s", maxTimeout)},
+		{o.startTimeout <= 0, "--pod-timeout must be more than 0"},
 	} {
 		if c.bad {
 			return usagef(o.cmd, "%s", c.msg)
@@ -254,7 +259,7 @@ func (o *backupOptions) print(r *backup.Result) error {
 
 func summary(r *backup.Result) string {
 	s := r.Snapshot
-	out := fmt.Sprintf("%s of member %s in %.1f s (%s on the wire), proof: %s", humanize.IBytes(uint64(s.Plain.Size)), s.Source.Member, r.TotalSeconds, humanize.IBytes(uint64(r.WireBytes)), s.Proof)
+	out := fmt.Sprintf("%s of member %s in %.1f s (%s on the wire), proof: %s", humanize.IBytes(uint64(s.Plain.Size)), printable(s.Source.Member), r.TotalSeconds, humanize.IBytes(uint64(r.WireBytes)), s.Proof)
 	if s.Content != nil {
 		out += fmt.Sprintf("\nrevision %d, %d keys, hash %x, sha256 %s", s.Revision, s.LiveKeys, s.Hash, s.SHA256)
 	}

@@ -87,7 +87,7 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 		}
 	}
 	if o.out.data() {
-		err = o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "LeftoverList", "items": found})
+		err = o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "LeftoverList", "items": append([]reach.Leftover{}, found...)})
 	} else {
 		err = o.print(found)
 	}

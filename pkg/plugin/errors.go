@@ -68,9 +68,9 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" "+a.line(err))
+	fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" "+printable(a.line(err)))
 	if h := hint(cmd, err); h != "" {
-		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+h)
+		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+printableLines(h))
 	}
 	var usage *usageError
 	switch {

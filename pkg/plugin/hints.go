@@ -39,14 +39,14 @@ func hint(cmd *cobra.Command, err error) string {
 		return refusal.Hint
 	case errors.Is(err, errNoKubeconfig):
 		return "set KUBECONFIG, or name a file with --kubeconfig"
-	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err):
-		return `ask an administrator for the rights that "kubectl etcd backup --print-rbac" prints`
+	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err), errors.As(err, &source) && strings.Contains(err.Error(), " is forbidden: User "):
+		return rightsHint(cmd)
 	case apierrors.IsUnauthorized(err):
 		return "log in to the cluster again, or choose another context with --context"
 	case errors.As(err, &amb):
 		return "name one: " + commands(cmd, amb.Candidates)
 	case errors.As(err, &none) && len(none.Candidates) > 0:
-		return "there are: " + commands(cmd, none.Candidates)
+		return "choose one that there is: " + commands(cmd, none.Candidates)
 	case errors.As(err, &none):
 		return `list what there is in all namespaces with "kubectl etcd list -A"`
 	case errors.As(err, &u) && unreachable(err):
@@ -59,7 +59,7 @@ func hint(cmd *cobra.Command, err error) string {
 		return "wait for it, or write to another name"
 	case strings.Contains(err.Error(), "expired or is not yet valid"): // also in what etcdctl and gRPC tell in words only
 		return "is this machine's clock right? if it is, the certificate has to be renewed"
-	case connectionHint(err) != "":
+	case !errors.As(err, &u) && connectionHint(err) != "": // HTTP is the API server's, and these hints are for etcd
 		return connectionHint(err)
 	case errors.As(err, &source) && source.Survey != nil:
 		return sourceHint(source.Survey)
@@ -68,9 +68,44 @@ func hint(cmd *cobra.Command, err error) string {
 	case errors.Is(err, backup.ErrDiffers):
 		return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
 	case errors.As(err, &other):
-		return "try a way that needs something else: --via=agent (a pod), --via=forward (a Secret with etcd's certificates), --via=exec (a shell in etcd's image)"
+		return wayHint(cmd, err)
+	case strings.Contains(err.Error(), "read TLS file: "):
+		return "check the files named by --cacert, --cert and --key"
 	}
 	return verifyHint(err)
+}
+
+// rightsHint says whom to ask for what. The rights of a backup are rights in one
+// namespace: they do not let anyone look everywhere.
+func rightsHint(cmd *cobra.Command) string {
+	if f := cmd.Flags().Lookup("all-namespaces"); f != nil && f.Changed {
+		return "looking everywhere takes the right to list pods in all namespaces; look in one of them with -n NAMESPACE"
+	}
+	print := `"kubectl etcd backup --print-rbac`
+	if f := cmd.Flags().Lookup("namespace"); f != nil && f.Value.String() != "" {
+		print += " -n " + f.Value.String()
+	} else if ns, _, ok := strings.Cut(cmd.Flags().Arg(0), "/"); ok {
+		print += " -n " + ns
+	}
+	return "ask an administrator for the rights that " + print + `" prints`
+}
+
+// wayHint names the ways that were not tried.
+func wayHint(cmd *cobra.Command, err error) string {
+	if strings.Contains(err.Error(), "--pod-timeout") {
+		return "the node may be busy: raise --pod-timeout"
+	}
+	used := ""
+	if f := cmd.Flags().Lookup("via"); f != nil {
+		used = f.Value.String()
+	}
+	var ways []string
+	for _, w := range []struct{ name, needs string }{{"agent", "a pod"}, {"forward", "a Secret with etcd's certificates"}, {"exec", "a shell in etcd's image"}} {
+		if w.name != used && !(w.name == "exec" && strings.Contains(err.Error(), "image has no shell")) {
+			ways = append(ways, "--via="+w.name+" ("+w.needs+")")
+		}
+	}
+	return "try a way that needs something else: " + strings.Join(ways, ", ")
 }
 
 const (

@@ -153,7 +153,9 @@ func (o *listOptions) print(items []listed) error {
 	var rows [][]string
 	for _, p := range items {
 		if o.out.format == "name" {
-			fmt.Fprintln(o.app.Out, p.ID())
+			if _, err := fmt.Fprintln(o.app.Out, p.ID()); err != nil {
+				return fmt.Errorf("print result: %w", err)
+			}
 			continue
 		}
 		row := []string{p.Namespace, p.Name, string(p.Layout), fmt.Sprint(len(p.Members)), fmt.Sprintf("%d/%d", p.Ready, len(p.Members)), dash(p.Version), p.ImageShell, dash(p.Volume)}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"text/template"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -35,7 +38,7 @@ func (o *output) validate(cmd *cobra.Command) error {
 		return nil
 	case "jsonpath", "go-template":
 		if strings.Contains(o.format, "=") {
-			return nil
+			return o.parse(cmd)
 		}
 		return usagef(cmd, "output format %s needs a template: -o %s=…", name, name)
 	}
@@ -43,6 +46,19 @@ func (o *output) validate(cmd *cobra.Command) error {
 		return nil
 	}
 	return usagef(cmd, "unknown output format %q; there are: %s", o.format, strings.Join(append(slices.Clone(o.also), "json", "yaml", "jsonpath=…", "go-template=…"), ", "))
+}
+
+// parse refuses a template that is none before anything is done: afterwards a backup would look like a failed one.
+func (o *output) parse(cmd *cobra.Command) error {
+	name, text, _ := strings.Cut(o.format, "=")
+	if name == "jsonpath" {
+		if err := jsonpath.New("output").Parse(text); err != nil {
+			return usagef(cmd, "parse jsonpath: %w", err)
+		}
+	} else if _, err := template.New("output").Parse(text); err != nil {
+		return usagef(cmd, "parse template: %w", err)
+	}
+	return nil
 }
 
 // data says that a program reads the output.
@@ -88,7 +104,40 @@ func table(w io.Writer, head []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, strings.Join(head, "\t"))
 	for _, r := range rows {
-		fmt.Fprintln(t, strings.Join(r, "\t"))
+		cells := make([]string, len(r))
+		for i, c := range r {
+			cells[i] = printable(c)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
+}
+
+// printable shows what a terminal would obey instead of sending it there. Names, images and messages are chosen by
+// whoever may make a pod or a snapshot, and must not colour, clear or forge lines.
+func printable(s string) string {
+	obeyed := func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
+	}
+	if strings.IndexFunc(s, obeyed) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if obeyed(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// printableLines is printable for text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = printable(l)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,7 +44,7 @@ func TestReport(t *testing.T) {
 		{usagef(sub, "wrong"), exitUsage, []string{"error: wrong\n", "See 'kubectl etcd backup --help'."}},
 		{&controlplane.AmbiguousError{Candidates: planes}, exitUsage, []string{"hint: name one: kubectl etcd backup team-a/etcd, kubectl etcd backup team-b/etcd"}},
 		{&controlplane.NotFoundError{}, exitUsage, []string{"kubectl etcd list -A"}},
-		{&controlplane.NotFoundError{Candidates: planes}, exitUsage, []string{"hint: there are: kubectl etcd backup team-a/etcd"}},
+		{&controlplane.NotFoundError{Candidates: planes}, exitUsage, []string{"hint: choose one that there is: kubectl etcd backup team-a/etcd"}},
 		{&backup.ErrNoMember{Name: "x", Have: []string{"a", "b"}}, exitUsage, []string{`no member "x"; there are: a, b`}},
 		{fmt.Errorf("%w: the note", backup.ErrDiffers), exitDiffers, []string{"members hold different data: the note", "hint: the file is good"}},
 		{&reach.NotPossible{Err: &reach.MissingRightsError{Namespace: "n", Missing: []reach.Right{{Verb: "create", Resource: "pods"}}}}, exitFailed,
@@ -145,5 +146,56 @@ func TestCleanupTable(t *testing.T) {
 	b.Reset()
 	if err := o.print(nil); err != nil || b.String() != "nothing was left behind\n" {
 		t.Errorf("%q, %v", &b, err)
+	}
+}
+
+// TestAPIServersCertificate: no hint about etcd's certificate when it is the API server's that is wrong.
+func TestAPIServersCertificate(t *testing.T) {
+	t.Parallel()
+	err := errors.New("x509: certificate is valid for a, not b")
+	if h := hint(&cobra.Command{}, fmt.Errorf("dial etcd: %w", err)); !strings.Contains(h, "--server-name") {
+		t.Errorf("etcd's: %q", h)
+	}
+	if h := hint(&cobra.Command{}, fmt.Errorf("list pods: %w", &url.Error{Op: "Get", URL: "https://x", Err: err})); h != "" {
+		t.Errorf("the API server's: %q", h)
+	}
+}
+
+// TestPrintable: what others choose, in names and messages, neither reaches the terminal as commands nor forges lines.
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	const evil = "a\x1b[2J\x1b]0;x\a\r\u009b31m\u202e\tb\xff\x7fü🔥"
+	const shown = `a\x1b[2J\x1b]0;x\a\r\u009b31m\u202e\tb\ufffd\x7fü🔥`
+	var out, errOut bytes.Buffer
+	a := &app{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}, color: "never", verbose: 1}
+	if err := table(&out, []string{"NAME"}, [][]string{{evil + "\nforged   healthy"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "NAME\n" + shown + `\nforged   healthy` + "\n"; out.String() != want {
+		t.Errorf("table: got %q, want %q", out.String(), want)
+	}
+	a.say("%s", evil)
+	a.explain("%s", evil)
+	a.warn("%s", evil)
+	a.report(&cobra.Command{}, errors.New(evil))
+	(&reporter{app: a}).Step("member %s", evil+"\nforged")
+	want := shown + "\n" + shown + "\nwarning: " + shown + "\nerror: " + shown + "\nmember " + shown + `\nforged` + "\n"
+	if errOut.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", errOut.String(), want)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestListNotWritten: names that could not be written are an error, as a table's are.
+func TestListNotWritten(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"", "name", "json"} {
+		o := &listOptions{app: &app{IOStreams: genericiooptions.IOStreams{Out: fullDisk{}}}, out: output{format: format, also: []string{"name"}}}
+		if err := o.print([]listed{{}}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("-o %q: got %v", format, err)
+		}
 	}
 }

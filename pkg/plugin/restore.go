@@ -21,6 +21,12 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
+const restoreExitCodes = `Exit codes:
+  0    done
+  1    failed; everything was undone, unless the last lines say how to go on
+  2    usage, or the target is not one control plane
+  130  interrupted; everything was undone, unless the last lines say how to go on`
+
 type restoreOptions struct {
 	app     *app
 	cmd     *cobra.Command
@@ -31,14 +37,15 @@ type restoreOptions struct {
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
+	members []string
 	temp    string // folder of what came on standard input
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	o := &restoreOptions{app: a}
 	cmd := &cobra.Command{
-		Use:   "restore [TARGET] --from SNAPSHOT",
-		Short: "Bring the etcd of a hosted control plane back from a snapshot",
+		Use:   "restore [TARGET] (--from SNAPSHOT | --member MEMBER)",
+		Short: "Bring the etcd of a hosted control plane back from a snapshot, or replace one of its members",
 		Long: `Bring all members of a hosted control plane's etcd (a StatefulSet) back from a snapshot.
 
 Everything is prepared while etcd goes on: the snapshot is proven and uploaded to each member's volume, and the member's own
@@ -46,22 +53,29 @@ etcdutl builds the new data beside the old. Then the writers (the API servers) a
 new are exchanged, and all is started again. So the outage does not grow with the data. The old data stays on the volume
 until "kubectl etcd restore cleanup".
 
+With --member, one member is replaced while the others have quorum. A snapshot is neither needed nor right for that: the others have
+all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
+caught up. The other members and the StatefulSet are not touched, and nobody who writes notices.
+
 The plan is printed first, and asked for. A failure undoes everything. A client that was killed leaves a journal in the
 cluster: "restore resume" goes on from there, "restore undo" takes back, from any machine.
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 
-` + exitCodes,
+` + restoreExitCodes,
 		Example: `  # What would be done?
   kubectl etcd restore team-a/kube-etcd --from team-a.db --dry-run=client
 
   # Do it
   kubectl etcd restore team-a/kube-etcd --from team-a.db
 
+  # Replace one member whose data is damaged or lost
+  kubectl etcd restore team-a/kube-etcd --member 1
+
   # How is it? Take it back; or remove the old data
   kubectl etcd restore status -n team-a
   kubectl etcd restore undo -n team-a
-  kubectl etcd restore cleanup -n team-a`,
+  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,6 +89,8 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.cfg.From, "from", "", "The snapshot: a file, or - for standard input")
+	f.StringArrayVar(&o.members, "member", nil, "Replace this member: its ordinal, its pod or its name")
+	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
 	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a copy of a database file (backup --raw), which has no hash that proves it")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
@@ -97,8 +113,12 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 
 func (o *restoreOptions) validate() error {
 	switch {
-	case o.cfg.From == "":
-		return usagef(o.cmd, "--from is missing: the snapshot to restore")
+	case o.cfg.From == "" && len(o.members) == 0:
+		return usagef(o.cmd, "--from is missing: the snapshot to restore; or --member: the member to replace")
+	case o.cfg.From != "" && len(o.members) > 0:
+		return usagef(o.cmd, "--from and --member do not go together: while the other members have quorum, one is replaced without a snapshot (leave out --from); where quorum is lost, all members have to be restored (leave out --member)")
+	case len(o.members) > 1:
+		return usagef(o.cmd, "replace one member at a time, so that the others keep quorum")
 	case o.dryRun != "none" && o.dryRun != "client":
 		return usagef(o.cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
 	case o.timeout <= 0:
@@ -124,7 +144,11 @@ func (o *restoreOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := restore.Prepare(ctx, d, o.cfg)
+	prepare := restore.Prepare
+	if o.cfg.Members = o.members; len(o.members) > 0 {
+		prepare = restore.PrepareReplace
+	}
+	p, err := prepare(ctx, d, o.cfg)
 	if err != nil {
 		return err
 	}
@@ -138,7 +162,7 @@ func (o *restoreOptions) run(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := o.confirm(); err != nil {
+	if err := o.confirm(p); err != nil {
 		return err
 	}
 	err = p.Run(ctx)
@@ -217,11 +241,15 @@ func (o *restoreOptions) close() {
 	}
 }
 
-func (o *restoreOptions) confirm() error {
+func (o *restoreOptions) confirm(p *restore.Prepared) error {
 	if o.yes {
 		return nil
 	}
-	fmt.Fprintf(o.app.ErrOut, "Restore %s? [y/N] ", o.cfg.Plane.ID())
+	what := "Restore " + p.Operation.Target
+	if p.Shared.Replace != nil {
+		what = "Replace member " + p.Shared.Members[0].Name + " of " + p.Operation.Target
+	}
+	fmt.Fprint(o.app.ErrOut, printable(what)+"? [y/N] ")
 	answer, err := bufio.NewReader(o.app.In).ReadString('\n')
 	if err != nil && answer == "" {
 		return fmt.Errorf("read answer: %w", err)
@@ -240,9 +268,13 @@ func (o *restoreOptions) show(p *restore.Prepared) error {
 		}
 		return o.out.print(o.app.Out, restorePlan(p))
 	}
-	s := p.Shared
 	w := o.app.Out
-	fmt.Fprintf(w, "Restore %s from %s (%s, revision %d, %d keys)\n", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)
+	s := p.Shared
+	if s.Replace != nil {
+		fmt.Fprintln(w, printable(fmt.Sprintf("Replace member %s of %s; the other members have all of its data (%s)", s.Members[0].Name, p.Operation.Target, humanize.IBytes(uint64(s.Replace.Size)))))
+		return table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation))
+	}
+	fmt.Fprintln(w, printable(fmt.Sprintf("Restore %s from %s (%s, revision %d, %d keys)", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)))
 	if s.Highest > 0 {
 		fmt.Fprintf(w, "Its etcd is at revision %d now: what was written since the snapshot will be gone.\n", s.Highest)
 	} else {
@@ -270,7 +302,7 @@ func planRows(op *plan.Operation) [][]string {
 			back = "-"
 		}
 		if op.Step(s.ID).Commit {
-			back = "by a new restore only"
+			back = "from here only forward"
 		}
 		rows = append(rows, []string{fmt.Sprint(i + 1), outage, s.What, back})
 	}

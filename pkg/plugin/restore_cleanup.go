@@ -23,7 +23,7 @@ func (a *app) restoreCleanupCommand() *cobra.Command {
 
 After that the restore cannot be taken back any more.
 
-` + exitCodes,
+` + restoreExitCodes,
 		Example: `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -89,7 +89,7 @@ func (a *app) restoreResumeCommand() *cobra.Command {
 
 What was being undone goes on being undone. Without OPERATION, the one that has not ended.
 
-` + exitCodes,
+` + restoreExitCodes,
 		Example: `  kubectl etcd restore resume -n team-a`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -117,7 +117,7 @@ func (a *app) restoreUndoCommand() *cobra.Command {
 
 That is possible until the first API server has started on the restored data. From then on clients have seen it.
 
-` + exitCodes,
+` + restoreExitCodes,
 		Example: `  kubectl etcd restore undo -n team-a`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -144,7 +144,7 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 		Short: "List restores, and how far they are",
 		Long: `List the restores that have a journal, newest first; with OPERATION, its steps.
 
-` + exitCodes,
+` + restoreExitCodes,
 		Example: `  kubectl etcd restore status -A`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -222,6 +222,9 @@ func (a *app) printOperation(out *output, o *plan.Operation) error {
 func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	op, s := p.Operation, p.Shared
 	switch {
+	case err == nil && op.Phase == plan.Succeeded && s.Replace != nil:
+		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
+		return nil
 	case err == nil && op.Phase == plan.Succeeded:
 		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
 		a.say("the old data is still on the volumes; remove it with: kubectl etcd restore cleanup -n %s %s", s.Namespace, op.ID)

@@ -136,19 +136,19 @@ func (a *app) namespace() string { return *a.config.Namespace }
 // say prints a line for people on stderr.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(a.ErrOut, format+"\n", args...)
+		fmt.Fprintln(a.ErrOut, printableLines(fmt.Sprintf(format, args...)))
 	}
 }
 
 // explain prints what -v asks for.
 func (a *app) explain(format string, args ...any) {
 	if a.verbose > 0 {
-		fmt.Fprintf(a.ErrOut, format+"\n", args...)
+		fmt.Fprintln(a.ErrOut, printableLines(fmt.Sprintf(format, args...)))
 	}
 }
 
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintln(a.ErrOut, a.paint("33", "warning:")+" "+strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; "))
+	fmt.Fprintln(a.ErrOut, a.paint("33", "warning:")+" "+printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")))
 }
 
 // paint colours s, if standard error is for people who want that.

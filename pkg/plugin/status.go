@@ -114,8 +114,11 @@ func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlpla
 	if err := table(o.app.Out, o.head(), o.rows(s)); err != nil {
 		return false, err
 	}
-	if s.Note != "" {
+	switch {
+	case s.Note != "":
 		o.app.warn("%s", s.Note)
+	case s.Consistency == survey.Equal:
+		o.app.say("data: the same in all %d members", len(s.Members))
 	}
 	return s.Healthy(), nil
 }

@@ -30,7 +30,9 @@ type reporter struct {
 	last time.Time
 }
 
-func (r *reporter) Step(format string, args ...any) { r.app.say(format, args...) }
+func (r *reporter) Step(format string, args ...any) {
+	r.app.say("%s", printable(fmt.Sprintf(format, args...)))
+}
 
 func (r *reporter) Warn(format string, args ...any) {
 	r.Done()

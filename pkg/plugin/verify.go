@@ -42,7 +42,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Prove a snapshot file: trailer, structure, every key, and a rehearsed restore",
 		Long: `Read a snapshot from end to end without trusting a byte of it: compression, etcd's sha256 trailer, the pages of the database, every key, and what the .json beside it says.
 
-With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in an utility pod with the image of the cluster's etcd (pod), for which the snapshot, all Secrets in it, is uploaded into that cluster. auto takes the PATH where it has them, and otherwise the pod, but only in the cluster that the snapshot is of.
+With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in a utility pod with the image of the cluster's etcd (pod), for which the snapshot, all Secrets in it, is uploaded into that cluster. auto takes the PATH where it has them, and otherwise the pod, but only in the cluster that the snapshot is of.
 
 ` + exitCodes,
 		Example: `  # Is this file good?
@@ -71,7 +71,7 @@ With --rehearse it is also restored into a temporary folder, and a real etcd is 
 	f.StringVar(&o.target, "target", "", "With --rehearse=pod: control plane whose node and etcd image to use (default: the cluster's own)")
 	f.StringVar(&o.etcd, "etcd", "", "With --rehearse=local: path of etcd (default: from the PATH)")
 	f.StringVar(&o.etcdutl, "etcdutl", "", "With --rehearse=local: path of etcdutl (default: from the PATH)")
-	f.DurationVar(&o.imageTime, "pod-timeout", 90*time.Second, "Give up on an utility pod that does not start")
+	f.DurationVar(&o.imageTime, "pod-timeout", 90*time.Second, "Give up on a utility pod that does not start")
 	o.out.addFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("rehearse", cobra.FixedCompletions([]string{"auto", "local", "pod"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

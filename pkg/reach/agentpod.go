@@ -20,7 +20,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
 
-// agentLink is an utility pod with a running agent in it.
+// agentLink is a utility pod with a running agent in it.
 type agentLink struct {
 	clients  *Clients
 	member   controlplane.Member
@@ -165,8 +165,8 @@ func (l *agentLink) arch(ctx context.Context) (string, error) {
 	return node.Status.NodeInfo.Architecture, nil
 }
 
-func (l *agentLink) waitRunning(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, l.opts.StartTimeout)
+func (l *agentLink) waitRunning(whole context.Context) error {
+	ctx, cancel := context.WithTimeout(whole, l.opts.StartTimeout)
 	defer cancel()
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
@@ -190,6 +190,9 @@ func (l *agentLink) waitRunning(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			if whole.Err() != nil { // there was less time than a pod is given
+				return fmt.Errorf("wait for utility pod %s on node %s: %w; last seen: %s", l.target.Pod, l.member.Node, context.Cause(whole), last)
+			}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return notPossible("wait for utility pod %s on node %s: not running after %s; last seen: %s%s",
 					l.target.Pod, l.member.Node, l.opts.StartTimeout, last, l.lastEvent(ctx))
@@ -250,7 +253,7 @@ func (l *agentLink) Close(ctx context.Context) error {
 	return Remove(ctx, l.clients, l.target.Namespace, l.target.Pod)
 }
 
-// Remove deletes an utility pod and its ConfigMap; what is gone already is fine.
+// Remove deletes a utility pod and its ConfigMap; what is gone already is fine.
 func Remove(ctx context.Context, c *Clients, namespace, name string) error {
 	opts := metav1.DeleteOptions{GracePeriodSeconds: ptr(int64(1))}
 	var errs []error

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 )
 
 // Alive tells whether the utility pod still runs: a node that was restarted
@@ -62,4 +63,18 @@ func RemoveOperation(ctx context.Context, c *Clients, namespace, id string) erro
 		errs = append(errs, Remove(ctx, c, namespace, cm.Name))
 	}
 	return errors.Join(errs...)
+}
+
+// Seed makes data beside the member's that says only who it will be; the request's Place is set here.
+func (s *Stage) Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error) {
+	r.Place = s.place
+	return ask[datadir.Built](ctx, s, agent.RequestSeed, r, nil)
+}
+
+// Membership asks another member of the cluster to change its members; the
+// request's Endpoint is set here. Members of one StatefulSet have their TLS files
+// at the same paths, so those in this pod do.
+func (s *Stage) Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error) {
+	r.Endpoint = agentEndpoint(of, s.link.opts)
+	return ask[agent.MembershipReply](ctx, s, agent.RequestMembership, r, nil)
 }

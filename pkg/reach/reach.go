@@ -1,5 +1,5 @@
 // Package reach opens a way to one etcd member and asks things of it: by an
-// agent in an utility pod (agent), by port-forward into the member's pod
+// agent in a utility pod (agent), by port-forward into the member's pod
 // (forward), by the tools in the member's own container (exec), or over the
 // network with files the user has (direct). What runs over a way proves itself;
 // which way it was changes only speed, rights and what is left to clean up.
@@ -73,9 +73,9 @@ type Options struct {
 	Operation string
 	// OperationID, if set, is another label: which of several it is for.
 	OperationID string
-	// Lifetime ends an utility pod whose client was killed. Default 1 h.
+	// Lifetime ends a utility pod whose client was killed. Default 1 h.
 	Lifetime time.Duration
-	// StartTimeout bounds the wait for an utility pod. Default 90 s.
+	// StartTimeout bounds the wait for a utility pod. Default 90 s.
 	StartTimeout time.Duration
 	// Data mounts the member's data directory, read-only, into the utility pod.
 	Data bool

@@ -17,7 +17,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
 
-// stageMemory bounds an utility pod in which a restore is staged. It asks for
+// stageMemory bounds a utility pod in which a restore is staged. It asks for
 // no more than the others. etcdutl itself needs about 40 MiB whatever the size,
 // but it goes through the whole database several times, mapped into memory:
 // where the pages it has read do not fit within the limit, they are read again
@@ -25,7 +25,7 @@ import (
 // to take back.
 const stageMemory = "4Gi"
 
-// Stage is an utility pod that can write the data volume of one member: a
+// Stage is a utility pod that can write the data volume of one member: a
 // restore is prepared and switched there. Whatever was begun through one Stage
 // can be ended through another.
 type Stage struct {

@@ -19,7 +19,7 @@ import (
 // scratchDir is an empty folder of the utility pod.
 const scratchDir = "/kubectl-etcd/scratch"
 
-// Rehearse restores a snapshot in an utility pod with the image of member m:
+// Rehearse restores a snapshot in a utility pod with the image of member m:
 // its own etcdutl builds the data directory and its own etcd starts on it. The
 // pod mounts nothing of the member's; it has a scratch folder of room bytes.
 func Rehearse(ctx context.Context, c *Clients, m controlplane.Member, o Options, src io.ReaderAt, size, room int64, raw bool, progress func(step string)) (_ *rehearse.Result, err error) {

@@ -27,8 +27,8 @@ type cluster interface {
 	// Scale sets the replicas and nothing else.
 	Scale(ctx context.Context, w workload, n int32) error
 	Pods(ctx context.Context, w workload) ([]pod, error)
-	// DeletePod deletes that very pod; one that is gone is no error.
-	DeletePod(ctx context.Context, w workload, p pod) error
+	// DeletePod deletes that very pod, with at most that many seconds of grace, or with its own; one that is gone is no error.
+	DeletePod(ctx context.Context, w workload, p pod, grace *int64) error
 	// Reverted names who may have changed a workload's replicas last.
 	Reverted(ctx context.Context, w workload) string
 
@@ -69,6 +69,9 @@ type stage interface {
 	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
 	KubeSystemUID(ctx context.Context) (string, error)
 	Disarm(ctx context.Context) (*agent.DisarmReply, error)
+	Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error)
+	// Membership is asked of another member than the stage's.
+	Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error)
 	Close(ctx context.Context) error
 }
 

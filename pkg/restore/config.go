@@ -22,6 +22,8 @@ import (
 // Config is what to restore, and where from.
 type Config struct {
 	Plane controlplane.ControlPlane
+	// Members are those to replace: each an ordinal, the name of a pod or of a member.
+	Members []string
 	// From is the snapshot's file: plain, compressed, or raw.
 	From string
 	// Raw accepts a database file without etcd's trailer.
@@ -86,9 +88,11 @@ type Shared struct {
 	// ClusterID is what the restored cluster will be called, hex; known when the first member is built.
 	ClusterID string `json:"clusterID,omitempty"`
 	// OldClusterID was the cluster's before.
-	OldClusterID string    `json:"oldClusterID,omitempty"`
-	OutageBegan  time.Time `json:"outageBegan,omitzero"`
-	OutageEnded  time.Time `json:"outageEnded,omitzero"`
+	OldClusterID string `json:"oldClusterID,omitempty"`
+	// Replace is set when one member is replaced, and nothing restored.
+	Replace     *Replacement `json:"replace,omitempty"`
+	OutageBegan time.Time    `json:"outageBegan,omitzero"`
+	OutageEnded time.Time    `json:"outageEnded,omitzero"`
 }
 
 // SnapshotRecord identifies the snapshot.

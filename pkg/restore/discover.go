@@ -71,7 +71,7 @@ func supported(p controlplane.ControlPlane) error {
 	case p.Layout == controlplane.OpenShift:
 		return refuse("use cluster-restore.sh on a control plane node", "restore %s: its operator owns the static pods and their data", p.ID())
 	case p.Owner.Kind != "StatefulSet":
-		return refuse("", "restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind)
+		return refuse("for static pods: stop the API server and etcd on each node, etcdutl snapshot restore, start them again", "restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // actions are what the kinds of steps do.
 func (r *run) actions() map[string]plan.Action {
-	return map[string]plan.Action{
+	all := map[string]plan.Action{
 		kindInspect:    action{do: r.inspect, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 		kindSafety:     action{do: r.safety},
 		kindBuild:      action{do: r.build, undo: r.discard},
@@ -42,6 +43,8 @@ func (r *run) actions() map[string]plan.Action {
 		kindServe:   action{do: r.serve},
 		kindFinish:  action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 	}
+	maps.Copy(all, r.replaceActions())
+	return all
 }
 
 func (r *run) stepOf(kind string) *plan.Step {
@@ -56,7 +59,7 @@ func (r *run) stepOf(kind string) *plan.Step {
 func (r *run) etcdSet() workload { return workload{"StatefulSet", r.sh.Namespace, r.sh.StatefulSet} }
 
 func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
-	return r.stop(ctx, r.etcdSet())
+	return r.stop(ctx, r.etcdSet(), nil)
 }
 
 // etcdBack starts the old members again. That they get healthy is waited for,
@@ -243,7 +246,7 @@ func (r *run) restart(ctx context.Context, t *plan.Task) error {
 		}
 	}
 	for name, uid := range old {
-		if err := r.c.DeletePod(ctx, w, pod{Name: name, UID: uid}); err != nil {
+		if err := r.c.DeletePod(ctx, w, pod{Name: name, UID: uid}, nil); err != nil {
 			return err
 		}
 	}

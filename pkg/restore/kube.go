@@ -105,8 +105,8 @@ func (k kube) Pods(ctx context.Context, w workload) ([]pod, error) {
 	return out, nil
 }
 
-func (k kube) DeletePod(ctx context.Context, w workload, p pod) error {
-	err := k.Clients.Core.Pods(w.namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
+func (k kube) DeletePod(ctx context.Context, w workload, p pod, grace *int64) error {
+	err := k.Clients.Core.Pods(w.namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: grace, Preconditions: &metav1.Preconditions{UID: &p.UID}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete pod %s of %s: %w", p.Name, w, err)
 	}
@@ -125,7 +125,7 @@ func (k kube) Reverted(ctx context.Context, w workload) string {
 	who := "somebody"
 	var when *metav1.Time
 	for _, f := range meta.ManagedFields {
-		if f.FieldsV1 != nil && strings.Contains(string(f.FieldsV1.Raw), `"f:replicas"`) && f.Subresource != "status" && (when == nil || f.Time != nil && when.Before(f.Time)) {
+		if f.FieldsV1 != nil && strings.Contains(f.FieldsV1.GetRawString(), `"f:replicas"`) && f.Subresource != "status" && (when == nil || f.Time != nil && when.Before(f.Time)) {
 			who, when = "manager "+f.Manager, f.Time
 		}
 	}

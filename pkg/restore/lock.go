@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 // leaseFor is how long a lock outlives a client that was killed; it is renewed
 // several times in that time.
-const leaseFor = 45 * time.Second
+const leaseFor = 30 * time.Second
 
 // lock is a Lease that says who works on a control plane.
 type lock struct {
@@ -27,11 +28,23 @@ type lock struct {
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
 
-// acquire takes the lock, or says who has it and since when. The context it
-// returns ends when the lock is lost.
-func acquire(ctx context.Context, d Deps, namespace, plane, operation string) (context.Context, *lock, error) {
+// acquire takes the lock, or says who has it and since when. With patience it waits
+// until the lock of a client that was killed is over. The context it returns ends
+// when the lock is lost.
+func acquire(ctx context.Context, d Deps, namespace, plane, operation string, patience bool) (context.Context, *lock, error) {
 	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: d.Holder + " (operation " + operation + ")"}
-	if err := l.take(ctx, d.Now); err != nil {
+	err := l.take(ctx, d.Now)
+	if patience && errors.Is(err, ErrBusy) {
+		d.Report.Step("%v; waiting until that client has been silent for %s", err, leaseFor)
+		werr := wait(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
+			err = l.take(ctx, d.Now)
+			return "", err == nil, err
+		})
+		if werr == nil || !errors.Is(err, ErrBusy) {
+			err = werr
+		}
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	held, lost := context.WithCancelCause(ctx)

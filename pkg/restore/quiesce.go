@@ -52,12 +52,16 @@ func (r *run) scaleDown(ctx context.Context, t *plan.Task) error {
 			return err
 		}
 	}
-	return r.stop(ctx, w)
+	return r.stop(ctx, w, &writerGrace)
 }
+
+// writerGrace is how many seconds a writer gets to end. An API server with watchers
+// takes all of its 30, for nothing: what it could still write will be gone.
+var writerGrace = int64(3)
 
 // stop scales a workload to 0 and waits until its pods are gone. They are deleted
 // at once: a StatefulSet would end them one after the other.
-func (r *run) stop(ctx context.Context, w workload) error {
+func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
 	r.outageBegins()
 	if err := r.c.Scale(ctx, w, 0); err != nil {
 		return err
@@ -67,7 +71,7 @@ func (r *run) stop(ctx context.Context, w workload) error {
 		return err
 	}
 	for _, p := range pods {
-		if err := r.c.DeletePod(ctx, w, p); err != nil {
+		if err := r.c.DeletePod(ctx, w, p, grace); err != nil {
 			return err
 		}
 	}

@@ -48,7 +48,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	outage := func(s *plan.Step) { s.Outage = true }
 	set := "StatefulSet " + sh.StatefulSet
 
-	add(kindInspect, "", "start an utility pod at each member's volume; look at data, space and revisions", "remove the utility pods")
+	add(kindInspect, "", "start a utility pod at each member's volume; look at data, space and revisions", "remove the utility pods")
 	if cfg.Safety != "" {
 		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "")
 	}

@@ -232,7 +232,7 @@ func (c *client) Pods(_ context.Context, w workload) ([]pod, error) {
 	return out, c.alive()
 }
 
-func (c *client) DeletePod(_ context.Context, w workload, p pod) error {
+func (c *client) DeletePod(_ context.Context, w workload, p pod, _ *int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.UID == types.UID(fmt.Sprint(c.pods[w])) {

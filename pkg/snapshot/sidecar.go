@@ -182,6 +182,14 @@ func syncFolder(dir string) {
 // ErrInvalidSidecar when it is something else. Unknown fields are ignored: a newer version may have written it.
 func ReadSidecar(path string) (*Sidecar, error) {
 	target := SidecarPath(path)
+	// Looked at before it is opened: opening a pipe would block for ever.
+	info, err := os.Stat(target)
+	if err != nil {
+		return nil, fmt.Errorf("read sidecar: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read sidecar %s: %w: not a regular file", target, ErrInvalidSidecar)
+	}
 	f, err := os.Open(target)
 	if err != nil {
 		return nil, fmt.Errorf("read sidecar: %w", err)

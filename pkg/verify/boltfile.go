@@ -32,6 +32,9 @@ const (
 	// maxPageBytes bounds one logical page with its overflow pages, and so memory. A value and its neighbours share
 	// one; etcd refuses requests above 1.5 MiB unless told otherwise.
 	maxPageBytes = 256 << 20
+	// maxBranchBytes bounds a branch page, of which one per level is held at a time. bbolt splits one that outgrows its
+	// page, down to four keys.
+	maxBranchBytes = maxPageSize
 	// maxDepth is far above the height of any real tree: even 2 keys per page need only 40 levels for 10^12 keys.
 	maxDepth = 64
 )
@@ -184,7 +187,7 @@ func (d *database) read(id uint64, depth int) (page, error) {
 	d.used += overflow + 1
 	if overflow > 0 {
 		total := int64(overflow+1) * d.pageSize
-		if total > maxPageBytes {
+		if total > maxPageBytes || p.flags == branchPage && total > maxBranchBytes {
 			return page{}, corrupt("page %d: %d bytes long", id, total)
 		}
 		buf = d.buffer(depth, int(total))

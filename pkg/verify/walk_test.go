@@ -265,6 +265,29 @@ func TestStructure(t *testing.T) {
 	}
 }
 
+// TestBranchesBounded: a branch page is kept for each level of the tree, so that a file of almost nothing but holes, with
+// pages as long as values may be, would take gigabytes of memory.
+func TestBranchesBounded(t *testing.T) {
+	data, _ := buildDatabase(t, shape{4096, true, 2000, 100})
+	db, err := openDatabase(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pages, ok := range map[int]bool{maxBranchBytes / 4096: true, maxBranchBytes/4096 + 1: false} {
+		long := append(bytes.Clone(data[:db.size()]), make([]byte, pages*4096)...)
+		p := long[db.size():]
+		le.PutUint64(p, db.pages)
+		le.PutUint16(p[8:], branchPage)
+		le.PutUint32(p[12:], uint32(pages-1))
+		all := &database{meta: db.meta, r: bytes.NewReader(long)}
+		all.pages += uint64(pages)
+		all.reset()
+		if _, err := all.read(db.pages, 0); (err == nil) != ok || err != nil && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("branch of %d pages: got %v", pages, err)
+		}
+	}
+}
+
 // TestSecondMetaPage damages the newest meta page of a raw database: the one before is valid, as after a power cut.
 func TestSecondMetaPage(t *testing.T) {
 	for _, size := range []int{1024, 4096, 65536} {

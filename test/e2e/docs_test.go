@@ -28,7 +28,7 @@ func TestDocs(t *testing.T) {
 	}
 	files = append([]string{filepath.Join(root, "README.md")}, files...)
 	c := clusters.get(t, mainKind)
-	host(t, c, hosted{Namespace: "team-a"})
+	host(t, c, hosted{Namespace: "team-a"}).put(t, "/registry/namespaces/default", "not a real one")
 	ran := 0
 	for _, path := range files {
 		text, err := os.ReadFile(path)

@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -43,6 +45,9 @@ func TestRestore(t *testing.T) {
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 40)
+	// The same names in another namespace: none of its business.
+	neighbour := userCluster(t, u.c, userOptions{Members: 1})
+	untouched := neighbour.state(t)
 	before := u.state(t)
 	begin := time.Now()
 	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
@@ -63,11 +68,12 @@ func TestRestore(t *testing.T) {
 		if out.Restore.Snapshot.Revision+out.Restore.Bump <= out.Restore.Highest {
 			t.Errorf("revision %d + %d is not above %d", out.Restore.Snapshot.Revision, out.Restore.Bump, out.Restore.Highest)
 		}
-		u.lost(t, w, begin, end, began, back)
+		w.restored(t, begin, end, back)
 		t.Logf("the informer converged after %.1f s", v.converged(t, time.Minute).Seconds())
 		u.serversAgree(t, time.Minute)
 		u.unchanged(t, before, journals)
 		u.c.nothingLeft(t, u.Namespace)
+		neighbour.unchanged(t, untouched)
 		// What was between the two is history now; the second restore takes it back again.
 		begin2 := u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0)
 		if !strings.Contains(begin2.stdout, out.Operation.ID) || !strings.Contains(begin2.stdout, "succeeded") {
@@ -76,28 +82,6 @@ func TestRestore(t *testing.T) {
 	}
 	u.cleanRestores(t)
 	u.unchanged(t, before)
-}
-
-// lost checks what a restore promises of writes: those before the snapshot are there, those between snapshot and
-// restore are not, and those since are.
-func (u *user) lost(t testing.TB, w *writer, begin, end, began, back time.Time) {
-	t.Helper()
-	there := u.truth(t)
-	check := func(what string, names []string, want bool) {
-		t.Helper()
-		wrong := 0
-		for _, n := range names {
-			if _, ok := there[n]; ok != want {
-				wrong++
-			}
-		}
-		if wrong > 0 || len(names) == 0 {
-			t.Errorf("%s: %d of %d objects are there or not as they should (%t)", what, wrong, len(names), want)
-		}
-	}
-	check("before the snapshot", w.acknowledged(time.Time{}, begin), true)
-	check("between snapshot and restore", w.acknowledged(end, began), false)
-	check("since", w.acknowledged(back, time.Now()), true)
 }
 
 // cleanRestores removes the old data of all restores of this control plane.
@@ -112,4 +96,112 @@ func (u *user) cleanRestores(t testing.TB) {
 			t.Errorf("on the volume of member %d: %q", i, left)
 		}
 	}
+}
+
+// TestRestoreInterrupted kills the client in the middle of a step, and lets another go on, or go back.
+func TestRestoreInterrupted(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+	w := u.write(t)
+	v := u.watch(t)
+	w.writes(t, 20)
+	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	snapshot := filepath.Join(r.dir, "s.db")
+	w.writes(t, 20)
+	before := u.state(t)
+	for _, kill := range []struct{ during, then string }{
+		{"scale StatefulSet kube-etcd from 1 to 0", "undo"}, {"exchange old data and new", "resume"},
+	} {
+		t.Run(kill.during+", "+kill.then, func(t *testing.T) {
+			begin := time.Now()
+			p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", snapshot, "--yes")
+			p.err.shows(t, 2*time.Minute, kill.during)
+			p.signal(syscall.SIGKILL)
+			<-p.done
+			u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes").fails(1, `.*has not ended \(running\)`, `finish it with: .*resume.*undo.*`)
+			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace).exits(0)
+			t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+			back := time.Now()
+			w.writes(t, 20)
+			t.Logf("outage: %s", w.outage(begin))
+			if kill.then == "undo" {
+				r.says(`.* is as it was before operation .*`)
+				w.allThere(t)
+			} else {
+				r.says(`restored .*`)
+				if there := u.truth(t); len(there) > len(w.acknowledged(time.Time{}, begin))+len(w.acknowledged(back, time.Now())) {
+					t.Error("what was written after the snapshot is still there")
+				}
+			}
+			v.converged(t, time.Minute)
+			u.serversAgree(t, time.Minute)
+			u.unchanged(t, before, journals)
+			u.c.nothingLeft(t, u.Namespace)
+		})
+	}
+	u.cleanRestores(t)
+}
+
+// TestRestoreUndoesItself: something that the plugin does not know of goes on writing. Everything is undone, and the
+// key is named.
+func TestRestoreUndoesItself(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+	w := u.write(t)
+	w.writes(t, 20)
+	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	stop := u.stranger(t)
+	before := u.state(t)
+	r = u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(r.dir, "s.db"), "--yes").
+		fails(1, `.*something still writes to this etcd: key /stranger/.*`, `.*--writer KIND/NAME`)
+	r.says(`everything was undone: .*`)
+	stop()
+	w.writes(t, 20)
+	w.allThere(t)
+	u.unchanged(t, before, journals)
+	u.c.nothingLeft(t, u.Namespace)
+}
+
+// stranger writes to etcd past every API server, until it is stopped.
+func (u *user) stranger(t testing.TB) (stop func()) {
+	t.Helper()
+	c := u.etcd(t)
+	ctx, cancel := context.WithCancel(testContext(t))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			one, end := context.WithTimeout(ctx, time.Second)
+			_, _ = c.Put(one, fmt.Sprintf("/stranger/%d", i), "x") // etcd is away for a while
+			end()
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestReplaceMember: one member's data is lost while the others have quorum. It is replaced without a snapshot, and
+// nothing that was acknowledged is lost.
+func TestReplaceMember(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
+	w := u.write(t)
+	w.writes(t, 40)
+	before := u.state(t)
+	u.c.inNode(t, u.Volumes[1], fmt.Sprintf("rm -rf %s/1/member/wal", u.Folder()))
+	u.kubectl(t, "delete", "pod", u.pod(1), "--grace-period=0", "--force")
+	plan := u.c.etcd(t, "restore", u.target(), "--member", "1", "--dry-run=client").exits(0)
+	plan.prints(`^Replace member kube-etcd-1 of ` + u.target())
+	r := u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes", "-v").exits(0).says(`replaced member kube-etcd-1 of .*`)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	w.writes(t, 20)
+	w.end()
+	w.allThere(t)
+	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
+	u.serversAgree(t, time.Minute)
+	u.unchanged(t, before, journals)
+	u.c.nothingLeft(t, u.Namespace)
+	u.cleanRestores(t)
 }

@@ -19,7 +19,7 @@ func TestRights(t *testing.T) {
 
 	t.Run("none", func(t *testing.T) {
 		c.etcd(t, "backup", as).fails(1, `.*list pods in namespace "kube-system": .*forbidden.*`, `ask an administrator for the rights that "kubectl etcd backup --print-rbac" prints`)
-		c.etcd(t, "status", h.target(), as).fails(1, `.*list pods in namespace "`+h.Namespace+`": .*forbidden.*`, `ask an administrator for the rights that "kubectl etcd backup --print-rbac" prints`)
+		c.etcd(t, "status", h.target(), as).fails(1, `.*list pods in namespace "`+h.Namespace+`": .*forbidden.*`, `ask an administrator for the rights that "kubectl etcd backup --print-rbac -n `+h.Namespace+`" prints`)
 		c.etcd(t, "list", "-A", as).exits(1)
 		c.etcd(t, "cleanup", as).exits(1)
 	})
@@ -56,7 +56,7 @@ func TestRights(t *testing.T) {
 			if test.resource == "pods/exec" {
 				return // the members cannot be asked either: the error names that, whatever the way
 			}
-			r.fails(1, fmt.Sprintf("forbidden in namespace %q: %s", h.Namespace, test.missing), `ask an administrator for the rights that "kubectl etcd backup --print-rbac" prints`)
+			r.fails(1, fmt.Sprintf("forbidden in namespace %q: %s", h.Namespace, test.missing), `ask an administrator for the rights that "kubectl etcd backup --print-rbac -n `+h.Namespace+`" prints`)
 			c.nothingLeft(t, h.Namespace)
 		})
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	Binaries []Binaries
 	// TLS serves clients on https, only with a certificate of Cluster.TLS. Otherwise they are served on unix sockets.
 	TLS bool
+	// PeerTLS has members talk to each other with TLS, on ports of the loopback, both sides showing a certificate that
+	// is for this address. It needs TLS.
+	PeerTLS bool
 	// Host is what members listen on instead of unix sockets: 127.0.0.1 or [::1]. TLS implies the former.
 	Host string
 	// Args are passed to every member.
@@ -50,6 +53,8 @@ type Member struct {
 	Endpoint string
 	// DB is the path of the database.
 	DB string
+	// PeerURL is what it tells the others.
+	PeerURL string
 
 	cluster *Cluster
 	args    []string
@@ -77,7 +82,7 @@ func StartCluster(t testing.TB, cfg Config) *Cluster {
 	var initial []string
 	for i, b := range cfg.Binaries {
 		m := c.newMember(t, fmt.Sprintf("m%d", i+1), b)
-		initial = append(initial, m.Name+"="+m.peer())
+		initial = append(initial, m.Name+"="+m.PeerURL)
 		c.Members = append(c.Members, m)
 	}
 	for _, m := range c.Members {
@@ -90,11 +95,12 @@ func StartCluster(t testing.TB, cfg Config) *Cluster {
 	return c
 }
 
-func (m *Member) peer() string { return "unix://" + m.Name + "-peer.sock:0" }
-
 func (c *Cluster) newMember(t testing.TB, name string, b Binaries) *Member {
 	t.Helper()
-	m := &Member{Binaries: b, Name: name, cluster: c, DB: filepath.Join(c.dir, name, "member", "snap", "db")}
+	m := &Member{Binaries: b, Name: name, cluster: c, DB: filepath.Join(c.dir, name, "member", "snap", "db"), PeerURL: "unix://" + name + "-peer.sock:0"}
+	if c.cfg.PeerTLS {
+		m.PeerURL = strings.Replace(freeURL(t), "http:", "https:", 1)
+	}
 	client := "unix://" + name + ".sock:0"
 	m.Endpoint = "unix://" + c.dir + "/" + name + ".sock:0"
 	if c.cfg.Host != "" {
@@ -106,13 +112,17 @@ func (c *Cluster) newMember(t testing.TB, name string, b Binaries) *Member {
 	}
 	m.args = append([]string{"--name", name, "--data-dir", name, "--logger", "zap",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", m.peer(), "--initial-advertise-peer-urls", m.peer(),
+		"--listen-peer-urls", m.PeerURL, "--initial-advertise-peer-urls", m.PeerURL,
 		"--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync",
 		// Members that are young may add a learner.
 		"--strict-reconfig-check=false"}, c.cfg.Args...)
 	if c.TLS != nil {
 		m.args = append(m.args, "--cert-file", c.TLS.ServerCert, "--key-file", c.TLS.ServerKey,
 			"--trusted-ca-file", c.TLS.CA, "--client-cert-auth")
+	}
+	if c.cfg.PeerTLS {
+		m.args = append(m.args, "--peer-cert-file", c.TLS.ServerCert, "--peer-key-file", c.TLS.ServerKey,
+			"--peer-trusted-ca-file", c.TLS.CA, "--peer-client-cert-auth")
 	}
 	return m
 }
@@ -121,13 +131,13 @@ func (c *Cluster) newMember(t testing.TB, name string, b Binaries) *Member {
 func (c *Cluster) AddLearner(t testing.TB, b Binaries) *Member {
 	t.Helper()
 	m := c.newMember(t, fmt.Sprintf("m%d", len(c.Members)+1), b)
-	r, err := c.Members[0].Client(t).MemberAddAsLearner(t.Context(), []string{m.peer()})
+	r, err := c.Members[0].Client(t).MemberAddAsLearner(t.Context(), []string{m.PeerURL})
 	if err != nil {
 		t.Fatalf("add learner: %v", err)
 	}
-	initial := []string{m.Name + "=" + m.peer()}
+	initial := []string{m.Name + "=" + m.PeerURL}
 	for _, o := range c.Members {
-		initial = append(initial, o.Name+"="+o.peer())
+		initial = append(initial, o.Name+"="+o.PeerURL)
 	}
 	m.args = append(m.args, "--initial-cluster", strings.Join(initial, ","), "--initial-cluster-state", "existing")
 	m.Start(t)
@@ -210,9 +220,7 @@ func (m *Member) Client(t testing.TB) *clientv3.Client {
 func (m *Member) Start(t testing.TB) {
 	t.Helper()
 	m.log, m.done = &bytes.Buffer{}, make(chan struct{})
-	m.cmd = exec.Command(m.Etcd, m.args...)
-	m.cmd.Dir = m.cluster.dir
-	m.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "ETCD_UNSUPPORTED_ARCH=" + runtime.GOARCH}
+	m.cmd = m.Command()
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	if err := m.cmd.Start(); err != nil {
 		t.Fatalf("start etcd: %v", err)
@@ -220,6 +228,14 @@ func (m *Member) Start(t testing.TB) {
 	cmd, done := m.cmd, m.done
 	go func() { _ = cmd.Wait(); close(done) }()
 	t.Cleanup(m.Stop)
+}
+
+// Command is the member's process, not started, for a test that starts and ends it by itself.
+func (m *Member) Command() *exec.Cmd {
+	cmd := exec.Command(m.Etcd, m.args...)
+	cmd.Dir = m.cluster.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "ETCD_UNSUPPORTED_ARCH=" + runtime.GOARCH}
+	return cmd
 }
 
 // Wait waits until the member serves a linearizable read.

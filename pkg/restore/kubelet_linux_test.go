@@ -1,0 +1,151 @@
+package restore
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+// kubelet runs a member as its pod's container: what ends is started again, later each time, and at once in a new pod.
+type kubelet struct {
+	t       *testing.T
+	m       *etcdtest.Member
+	args    []string
+	log     *os.File
+	metrics string
+
+	mu   sync.Mutex
+	uid  int
+	anew chan struct{} // the pod was deleted
+	hold chan bool     // false: nothing runs until true
+}
+
+func startKubelet(t *testing.T, m *etcdtest.Member, args []string) *kubelet {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &kubelet{t: t, m: m, log: log, metrics: "http://" + l.Addr().String(), anew: make(chan struct{}, 1), hold: make(chan bool)}
+	l.Close()
+	k.args = append([]string{"--listen-metrics-urls", k.metrics}, args...)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); k.run(ctx) }()
+	go k.probe(ctx)
+	t.Cleanup(func() {
+		stop()
+		<-done
+		if t.Failed() {
+			b, _ := os.ReadFile(log.Name())
+			t.Logf("the replaced member's last words:\n%s", b[max(0, len(b)-6000):])
+		}
+		log.Close()
+	})
+	return k
+}
+
+// probe asks as a kubelet does, all the time: an etcd must bear that at any moment.
+func (k *kubelet) probe(ctx context.Context) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		<-tick.C
+		for _, path := range []string{"/readyz", "/livez", "/health"} {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.metrics+path, nil)
+			if err != nil {
+				continue
+			}
+			if r, err := http.DefaultClient.Do(req); err == nil {
+				r.Body.Close()
+			}
+		}
+	}
+}
+
+func (k *kubelet) run(ctx context.Context) {
+	const first, most = 100 * time.Millisecond, 2 * time.Second
+	for backoff := first; ctx.Err() == nil; backoff = min(2*backoff, most) {
+		cmd := k.m.Command()
+		cmd.Args = append(cmd.Args, k.args...)
+		cmd.Stdout, cmd.Stderr = k.log, k.log
+		if err := cmd.Start(); err != nil {
+			k.t.Errorf("start etcd: %v", err)
+			return
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		held := false
+		select {
+		case <-ctx.Done():
+			end(cmd, ended, syscall.SIGKILL)
+		case <-k.anew:
+			end(cmd, ended, syscall.SIGTERM)
+			backoff = first / 2
+			continue
+		case run := <-k.hold:
+			held = !run
+			end(cmd, ended, syscall.SIGKILL)
+		case <-ended:
+		}
+		for held {
+			held = !<-k.hold
+		}
+		select {
+		case <-ctx.Done():
+		case <-k.anew:
+			backoff = first / 2
+		case run := <-k.hold:
+			for !run {
+				run = <-k.hold
+			}
+		case <-time.After(backoff):
+		}
+	}
+}
+
+func end(cmd *exec.Cmd, ended chan struct{}, by syscall.Signal) {
+	_ = cmd.Process.Signal(by)
+	<-ended
+}
+
+// while does something to the volume while nothing runs there.
+func (k *kubelet) while(do func()) {
+	k.hold <- false
+	do()
+	k.hold <- true
+}
+
+func (k *kubelet) pod() types.UID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return types.UID(strconv.Itoa(k.uid))
+}
+
+func (k *kubelet) delete(uid types.UID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if uid == types.UID(strconv.Itoa(k.uid)) {
+		k.uid++
+		select {
+		case k.anew <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+// Replacement is what the steps of replacing one member of a healthy cluster
+// share. No snapshot is part of it: the other members have everything, and what
+// is restored from a snapshot would be another cluster.
+type Replacement struct {
+	// Size is the live database's, bytes: what the other members will send.
+	Size int64 `json:"size"`
+	// ID is the new member's, hexadecimal; "" until it has been added.
+	ID string `json:"id,omitempty"`
+	// Joined says that the member joined by itself, with nothing of ours.
+	Joined bool `json:"joined,omitempty"`
+}
+
+// The kinds of steps of a replacement; their ids are as in a restore.
+const (
+	kindLook   = "replace-inspect"
+	kindLeave  = "leave"
+	kindJoin   = "join"
+	kindSeed   = "seed"
+	kindInsert = "replace-switch"
+	kindAwake  = "restart-pod"
+	kindSync   = "sync"
+)
+
+// PrepareReplace looks at the cluster and plans to replace the one member that
+// Config.Members names; nothing is changed. Close the result.
+func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
+	m, err := chosen(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := unfinished(ctx, d, cfg.Plane); err != nil {
+		return nil, err
+	}
+	if err := replaceable(cfg.Plane, m); err != nil {
+		return nil, err
+	}
+	d.Report.Step("looking at %s", cfg.Plane.ID())
+	set, err := d.Apps.StatefulSets(cfg.Plane.Namespace).Get(ctx, cfg.Plane.Owner.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read statefulset %s: %w", cfg.Plane.Owner.Name, err)
+	}
+	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, stages: map[string]stage{}}
+	s, err := r.c.Survey(ctx, cfg.Plane, false)
+	if err != nil {
+		return nil, err
+	}
+	if r.sh, err = shareReplace(cfg, m, s); err != nil {
+		return nil, err
+	}
+	r.sh.StatefulSet, r.sh.Replicas = set.Name, orOne(set.Spec.Replicas)
+	now := d.Now().UTC().Truncate(time.Second)
+	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: cfg.Plane.ID(), Created: now, Phase: plan.Planned}
+	r.op.Steps = replaceSteps(m.Name)
+	return &Prepared{run: r, Operation: r.op, Shared: r.sh}, nil
+}
+
+// chosen is the one member that is to be replaced.
+func chosen(cfg Config) (controlplane.Member, error) {
+	if len(cfg.Members) != 1 {
+		return controlplane.Member{}, fmt.Errorf("replace member: exactly one has to be named, not %d", len(cfg.Members))
+	}
+	want := cfg.Members[0]
+	if m, ok := cfg.Plane.Member(want); ok {
+		return m, nil
+	}
+	if n, err := strconv.Atoi(want); err == nil && n >= 0 {
+		want = fmt.Sprintf("%s-%d", cfg.Plane.Owner.Name, n)
+	}
+	var known []string
+	for _, m := range cfg.Plane.Members {
+		if m.PodName == want {
+			return m, nil
+		}
+		known = append(known, m.Name)
+	}
+	return controlplane.Member{}, refuse("", "replace member: %s has no member %s; it has %s", cfg.Plane.ID(), cfg.Members[0], strings.Join(known, ", "))
+}
+
+// replaceable refuses what the steps could not carry out.
+func replaceable(p controlplane.ControlPlane, m controlplane.Member) error {
+	if err := supported(p); err != nil {
+		return err
+	}
+	switch {
+	case m.DataVolume == nil || m.DataVolume.Kind == "emptyDir":
+		return refuse("", "replace member %s: it keeps its data in no volume that outlives its pod", m.Name)
+	case m.WALDir != "" && !strings.HasPrefix(m.WALDir, m.DataDir+"/"):
+		return refuse("", "replace member %s: it has its write-ahead log elsewhere (%s), which cannot be replaced yet", m.Name, m.WALDir)
+	case len(m.AdvertisePeerURLs) == 0:
+		return fmt.Errorf("replace member %s: its peer URLs are not known", m.Name)
+	}
+	return nil
+}
+
+func shareReplace(cfg Config, m controlplane.Member, s *survey.Survey) (*Shared, error) {
+	rest, err := others(s, m.Name)
+	if err != nil {
+		return nil, err
+	}
+	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, ClusterID: rest.cluster.String(), OldClusterID: rest.cluster.String(),
+		Replace: &Replacement{}}
+	for _, v := range rest.voters {
+		sh.Highest, sh.Replace.Size = max(sh.Highest, v.Status.Revision), max(sh.Replace.Size, v.Status.DBSize)
+	}
+	sh.Members = []MemberRecord{{Name: m.Name, PodName: m.PodName, Node: m.Node, PeerURLs: strings.Join(m.AdvertisePeerURLs, ",")}}
+	return sh, nil
+}
+
+// replaceSteps is the plan. Once the member has left, nothing leads back: its id never returns.
+func replaceSteps(name string) []plan.Step {
+	var out []plan.Step
+	add := func(kind, id, what, back string) {
+		out = append(out, plan.Step{ID: id, Kind: kind, What: what, Back: back, State: plan.Pending})
+	}
+	add(kindLook, "inspect", fmt.Sprintf("start a utility pod at the volume of member %s; look at data, space and the other members", name), "remove the utility pod")
+	add(kindLeave, "leave/"+name, fmt.Sprintf("remove member %s from the cluster; the others go on", name), "")
+	add(kindJoin, "join/"+name, "add it again, with a new id, as a learner, which does not vote", "")
+	add(kindSeed, "seed/"+name, fmt.Sprintf("member %s: make data beside the old that says only who it is now", name), "")
+	add(kindInsert, "switch/"+name, fmt.Sprintf("member %s: exchange old data and new", name), "")
+	add(kindAwake, "restart/"+name, fmt.Sprintf("delete the pod of member %s, so that it starts on the new data at once", name), "")
+	add(kindSync, "sync/"+name, "wait until the others have sent it everything; promote it; compare all members", "")
+	add(kindFinish, "finish", "remove the utility pod; the old data stays on the volume", "")
+	for i := range out {
+		if _, object, ok := strings.Cut(out[i].ID, "/"); ok {
+			out[i].Object = object
+		}
+		out[i].Commit = out[i].Kind == kindLeave
+	}
+	return out
+}
+
+// rest are the members that go on without the replaced one.
+type rest struct {
+	cluster  etcd.ID
+	voters   []survey.Member
+	replaced *survey.Member
+}
+
+// others refuses unless all other members vote and are healthy. A majority of
+// them could go on, but etcd takes in no member while it misses another one, and
+// the removal that comes first could not be taken back.
+func others(s *survey.Survey, name string) (*rest, error) {
+	r := &rest{}
+	for i, m := range s.Members {
+		switch {
+		case m.Source == nil: // listed, but nobody's pod: perhaps the replaced member's; see strangers
+			continue
+		case m.Source.Name == name:
+			r.replaced = &s.Members[i]
+			continue
+		case !votes(m):
+			return nil, refuse("make it healthy first, or restore all members from a snapshot",
+				"replace member %s: member %s is not healthy (%s), and etcd takes in no member then", name, m.Name, because(m))
+		case r.cluster != 0 && m.Status.ClusterID != r.cluster:
+			return nil, refuse("restore all members from a snapshot", "replace member %s: the other members are not of one cluster (%s and %s)", name, r.cluster, m.Status.ClusterID)
+		}
+		r.cluster, r.voters = m.Status.ClusterID, append(r.voters, m)
+	}
+	if len(r.voters) == 0 {
+		return nil, refuse("restore it from a snapshot, with --from", "replace member %s: no other member has its data", name)
+	}
+	return r, nil
+}
+
+// votes tells whether a member takes part. That it refuses all reads because
+// another member's data is corrupt is what a replacement mends.
+func votes(m survey.Member) bool {
+	if m.Status == nil || m.Learner || m.Corrupt() {
+		return false
+	}
+	return m.Healthy || m.Status.Leader != 0 && strings.Contains(m.Error, "corrupt cluster")
+}
+
+func because(m survey.Member) string {
+	switch {
+	case m.Error != "":
+		return m.Error
+	case m.Learner:
+		return "it is a learner"
+	}
+	return strings.Join(m.Alarms, ", ")
+}
+
+// asked is the best to ask for a change: the leader, which decides.
+func (r *rest) asked() survey.Member {
+	for _, m := range r.voters {
+		if m.Leader {
+			return m
+		}
+	}
+	return r.voters[0]
+}

@@ -1,0 +1,331 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+func (r *run) replaceActions() map[string]plan.Action {
+	return map[string]plan.Action{
+		kindLook:   action{do: r.lookReplace, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindLeave:  action{do: r.leave},
+		kindJoin:   action{do: r.join},
+		kindSeed:   action{do: r.seed},
+		kindInsert: action{do: r.insert},
+		kindAwake:  action{do: r.awake},
+		kindSync:   action{do: r.sync},
+	}
+}
+
+// survey asks the members where they are now.
+func (r *run) survey(ctx context.Context) (*survey.Survey, error) {
+	p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+	if err != nil {
+		return nil, err
+	}
+	r.follow(p)
+	return r.c.Survey(ctx, p, false)
+}
+
+func (r *run) replaced() *MemberRecord { return &r.sh.Members[0] }
+
+// lookReplace finds out, while all can still be left as it is, whether the
+// member can be replaced: its volume, and what the others say of each other.
+func (r *run) lookReplace(ctx context.Context, _ *plan.Task) error {
+	m := r.replaced()
+	st, err := r.stage(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	s, err := st.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
+	}
+	if s.ReadOnly || !s.Writable {
+		return refuse("", "inspect volume of member %s: it cannot be written", m.Name)
+	}
+	if need := r.sh.Replace.Size + r.sh.Replace.Size/10 + newLogs; s.Free < need {
+		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup",
+			"inspect volume of member %s: %s are free, the new data beside the old needs %s", m.Name, humanize.IBytes(uint64(max(s.Free, 0))), humanize.IBytes(uint64(need)))
+	}
+	m.Inspected, m.HadData, m.OldInode, m.OldSize = true, s.Exists, s.Inode, s.TreeSize
+	rest, err := r.rest(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = r.strangers(ctx, rest)
+	return err
+}
+
+// newLogs is what etcd's log takes at first: two files, allocated in advance.
+const newLogs = 128 << 20
+
+// rest are the other members, if all of them can go on without this one.
+func (r *run) rest(ctx context.Context) (*rest, error) {
+	s, err := r.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := others(s, r.replaced().Name)
+	if err != nil {
+		return nil, err
+	}
+	if got := rest.cluster.String(); got != r.sh.ClusterID {
+		return nil, fmt.Errorf("replace member %s: the others are in cluster %s now, and were in %s", r.replaced().Name, got, r.sh.ClusterID)
+	}
+	return rest, nil
+}
+
+// strangers are the listed members that are none of the others: the replaced one,
+// perhaps several times, after somebody tried this by hand. Who is neither is
+// nobody that may be removed here.
+func (r *run) strangers(ctx context.Context, rest *rest) ([]etcd.Member, error) {
+	m := r.replaced()
+	reply, err := r.change(ctx, rest.asked(), "the cluster lists its members", agent.MembershipRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var out []etcd.Member
+	for _, e := range reply.Members {
+		if slices.ContainsFunc(rest.voters, func(v survey.Member) bool { return v.ID == e.ID }) {
+			continue
+		}
+		mine := func(u string) bool { return slices.Contains(strings.Split(m.PeerURLs, ","), u) }
+		if e.Name != m.Name && !slices.ContainsFunc(e.PeerURLs, mine) {
+			return nil, refuse("remove it, or start it, first", "replace member %s: etcd lists a member %s %q (%s) that has no pod here", m.Name, e.ID, e.Name, strings.Join(e.PeerURLs, ","))
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// change asks another member for a change, again while etcd says: not now.
+func (r *run) change(ctx context.Context, of survey.Member, what string, req agent.MembershipRequest) (*agent.MembershipReply, error) {
+	var reply *agent.MembershipReply
+	err := wait(ctx, r.cfg.Timeout, what, func(ctx context.Context) (seen string, ok bool, err error) {
+		reply, seen, err = r.changeNow(ctx, of, req)
+		return seen, seen == "", err
+	})
+	return reply, err
+}
+
+func (r *run) changeNow(ctx context.Context, of survey.Member, req agent.MembershipRequest) (reply *agent.MembershipReply, notNow string, err error) {
+	st, err := r.stage(ctx, r.replaced().Name)
+	if err != nil {
+		return nil, "", err
+	}
+	reply, err = st.Membership(ctx, *of.Source, req)
+	switch {
+	case reach.Refused(err) == agent.CodeMembership:
+		return nil, "", &stopWaiting{err}
+	case err != nil:
+		return nil, "", err
+	}
+	return reply, reply.NotNow, nil
+}
+
+// leave removes everything that the cluster lists of the member. What it has
+// acknowledged the others have too; its etcd ends by itself.
+func (r *run) leave(ctx context.Context, _ *plan.Task) error {
+	rest, err := r.rest(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.moveLeader(ctx, rest); err != nil {
+		return err
+	}
+	old, err := r.strangers(ctx, rest)
+	if err != nil {
+		return err
+	}
+	for _, e := range old {
+		if _, err := r.change(ctx, rest.asked(), "member "+e.ID.String()+" is removed", agent.MembershipRequest{Change: agent.MemberRemove, ID: e.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveLeader takes the leadership from the member first, which is a matter of
+// milliseconds; without it there would be no leader until an election.
+func (r *run) moveLeader(ctx context.Context, rest *rest) error {
+	m := rest.replaced
+	if m == nil || m.Status == nil || !m.Leader || m.Status.ClusterID != rest.cluster {
+		return nil
+	}
+	if _, notNow, err := r.changeNow(ctx, *m, agent.MembershipRequest{Change: agent.LeaderMove, ID: rest.voters[0].ID}); err != nil || notNow != "" {
+		r.d.Report.Warn("member %s leads and did not hand that over (%s%v): writes wait for an election", m.Name, notNow, err)
+		return nil
+	}
+	return wait(ctx, r.cfg.Timeout, "another member leads", func(ctx context.Context) (string, bool, error) {
+		s, err := r.survey(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		led := slices.ContainsFunc(s.Members, func(o survey.Member) bool { return o.Leader && o.Source != nil && o.Source.Name != r.replaced().Name })
+		return "no other one does", led, nil
+	})
+}
+
+// join adds the member anew. One that is listed was added by an earlier try: leave has removed all others.
+func (r *run) join(ctx context.Context, t *plan.Task) error {
+	if r.sh.Replace.ID != "" {
+		return nil
+	}
+	of, err := r.witness(ctx)
+	if err != nil {
+		return err
+	}
+	reply, err := r.change(ctx, *of, "the member is added as a learner",
+		agent.MembershipRequest{Change: agent.MemberAdd, PeerURLs: strings.Split(r.replaced().PeerURLs, ",")})
+	if err != nil {
+		return err
+	}
+	r.sh.Replace.ID = reply.ID.String()
+	return t.Remember(ctx, r.sh.Replace.ID)
+}
+
+// witness is one of the other members that can be asked.
+func (r *run) witness(ctx context.Context) (*survey.Member, error) {
+	s, err := r.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.best(s)
+}
+
+func (r *run) best(s *survey.Survey) (*survey.Member, error) {
+	var found *survey.Member
+	last := "none was found"
+	for i, m := range s.Members {
+		switch {
+		case m.Source == nil || m.Source.Name == r.replaced().Name:
+		case !votes(m):
+			last = "member " + m.Name + ": " + because(m)
+		case found == nil || m.Leader:
+			found = &s.Members[i]
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("ask another member: none can answer; last seen: %s", last)
+	}
+	return found, nil
+}
+
+// seed makes the data with which the member's own pod takes part.
+func (r *run) seed(ctx context.Context, _ *plan.Task) error {
+	m := r.replaced()
+	st, err := r.stage(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	built, err := st.Seed(ctx, datadir.SeedRequest{ClusterID: r.sh.ClusterID, MemberID: r.sh.Replace.ID})
+	if err != nil {
+		return fmt.Errorf("make data of member %s: %w", m.Name, err)
+	}
+	m.NewInode = built.Inode
+	return nil
+}
+
+const (
+	// insertFor is how long a member that was removed may hold its data.
+	insertFor = 2 * time.Minute
+	// lockTry is how long the lock is tried before the member's pod is deleted for it.
+	lockTry = 10 * time.Second
+)
+
+// insert exchanges the data. The member's pod tries to start all the while: on old
+// data it ends, since that is a removed member's; on an empty volume it may make a
+// folder anew, or even join by itself where it is told to.
+func (r *run) insert(ctx context.Context, t *plan.Task) error {
+	m := r.replaced()
+	return wait(ctx, insertFor, "the data of member "+m.Name+" is exchanged", func(ctx context.Context) (string, bool, error) {
+		st, err := r.stage(ctx, m.Name)
+		if err != nil {
+			return "", false, err
+		}
+		now, err := st.Inspect(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		if now.Inode != m.NewInode && (now.Inode != m.OldInode || now.Exists != m.HadData) {
+			m.HadData, m.OldInode, m.OldSize = now.Exists, now.Inode, now.TreeSize
+			if err := t.Remember(ctx, m.OldInode); err != nil {
+				return "", false, &stopWaiting{err}
+			}
+		}
+		_, err = st.Exchange(ctx, datadir.ExchangeRequest{Inode: m.NewInode, Exists: m.HadData, Unless: r.sh.Replace.ID, Wait: int(lockTry / time.Second)})
+		switch {
+		case err == nil:
+			return "", true, nil
+		case refusedFor(err, datadir.ErrJoined, agent.CodeJoined):
+			r.sh.Replace.Joined = true
+			return "", true, nil
+		case refusedFor(err, datadir.ErrLocked, agent.CodeLocked):
+			// It cannot hear that it was removed, or waits for ever: between two containers nobody has the lock.
+			return err.Error(), false, r.deletePod(ctx, m.PodName, "")
+		}
+		return "", false, err
+	})
+}
+
+// refusedFor tells a refusal by what it is here, or by its code when it comes from an agent.
+func refusedFor(err, is error, code string) bool {
+	return errors.Is(err, is) || reach.Refused(err) == code
+}
+
+// deletePod deletes a member's pod, of that uid if one is given.
+func (r *run) deletePod(ctx context.Context, name string, uid types.UID) error {
+	pods, err := r.c.Pods(ctx, r.etcdSet())
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		if p.Name == name && (uid == "" || p.UID == uid) {
+			return r.c.DeletePod(ctx, r.etcdSet(), p, nil)
+		}
+	}
+	return nil
+}
+
+// awake deletes the member's pod: an etcd that was starting during the exchange
+// may hold the old database still, and one that has failed often waits for minutes.
+func (r *run) awake(ctx context.Context, t *plan.Task) error {
+	var uid types.UID
+	known, err := t.Recall(&uid)
+	if err != nil {
+		return err
+	}
+	if !known {
+		pods, err := r.c.Pods(ctx, r.etcdSet())
+		if err != nil {
+			return err
+		}
+		for _, p := range pods {
+			if p.Name == r.replaced().PodName {
+				uid = p.UID
+			}
+		}
+		if err := t.Remember(ctx, uid); err != nil {
+			return err
+		}
+	}
+	if uid == "" {
+		return nil // it has none, and will get one
+	}
+	return r.deletePod(ctx, r.replaced().PodName, uid)
+}
