@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -22,6 +24,8 @@ func TestMain(m *testing.M) {
 // that it went, and then fails, so that the exit code says which of the two ended the command.
 func TestHangup(t *testing.T) {
 	t.Parallel()
+	// Whoever started the tests may have ignored it (nohup), and programs inherit that; what is caught here is theirs to have anew.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	dir := t.TempDir()
 	plugin := filepath.Join(dir, "plugin")
 	if err := os.WriteFile(plugin, []byte("#!/bin/sh\nkill -HUP $PPID\nsleep 0.3\nexit 7\n"), 0o700); err != nil {

@@ -135,6 +135,11 @@ func (t *Task) Recall(v any) (bool, error) {
 // ErrUndone is joined to the error of a Run that failed and took everything back.
 var ErrUndone = errors.New("everything was undone")
 
+// ErrAbandoned, as a cause of a context or an error of the journal, says that the
+// operation is another client's now: whoever meets it changes nothing any more,
+// and undoes nothing either.
+var ErrAbandoned = errors.New("another client has taken the operation up")
+
 // StepError says which step failed.
 type StepError struct {
 	Step Step

@@ -95,6 +95,12 @@ func (r *Runner) task(o *Operation, s *Step) *Task {
 
 // fail goes back where that is allowed. Going back outlives an interrupt.
 func (r *Runner) fail(ctx context.Context, o *Operation, failed *StepError) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrAbandoned) {
+		return errors.Join(failed, cause)
+	}
+	if errors.Is(failed, ErrAbandoned) {
+		return failed
+	}
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.UndoTimeout)
 	defer cancel()
 	if s := o.Step(failed.Step.ID); s != nil {
@@ -132,6 +138,9 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 		}
 		if err := r.undo(ctx, o, s); err != nil {
 			failed := &StepError{Step: *s, Err: err, Undo: true}
+			if errors.Is(err, ErrAbandoned) || errors.Is(context.Cause(ctx), ErrAbandoned) {
+				return failed
+			}
 			s.Error, o.Error = err.Error(), failed.Error()
 			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 			defer cancel()

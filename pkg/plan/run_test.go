@@ -249,3 +249,44 @@ func TestUnknownStepsAreRefused(t *testing.T) {
 		t.Fatalf("%v, has %v", err, w.has)
 	}
 }
+
+// TestAbandoned: a client whose operation another one has taken up changes nothing any more, and undoes nothing.
+func TestAbandoned(t *testing.T) {
+	for name, lose := range map[string]func(w *world, l *ledger, cancel context.CancelCauseFunc) Action{
+		"lock": func(w *world, _ *ledger, cancel context.CancelCauseFunc) Action {
+			return losing{w, func() error { cancel(fmt.Errorf("%w: it has the lock", ErrAbandoned)); return context.Canceled }}
+		},
+		"journal": func(w *world, _ *ledger, _ context.CancelCauseFunc) Action {
+			return losing{w, func() error { return fmt.Errorf("save: %w", ErrAbandoned) }}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, l := &world{}, &ledger{cut: -1}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			r := runner(w, l)
+			r.Actions["add"] = lose(w, l, cancel)
+			err := r.Run(ctx, operation(4, -1))
+			if !errors.Is(err, ErrAbandoned) || errors.Is(err, ErrUndone) {
+				t.Fatalf("got %v", err)
+			}
+			if !slices.Equal(w.has, []string{"0", "1"}) || l.load(t).Phase != Running {
+				t.Errorf("has %v, phase %s", w.has, l.load(t).Phase)
+			}
+		})
+	}
+}
+
+// losing finds out in step 1 that it is not alone.
+type losing struct {
+	*world
+	lose func() error
+}
+
+func (x losing) Do(ctx context.Context, t *Task) error {
+	err := x.world.Do(ctx, t)
+	if t.ID == "1" {
+		return x.lose()
+	}
+	return err
+}

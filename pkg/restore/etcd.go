@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -192,11 +193,21 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 // alarms takes back what a full database left in the snapshot: with it the API
 // servers could not write a single key.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
-	st, err := r.stage(ctx, r.sh.Members[0].Name)
-	if err != nil {
-		return err
-	}
-	did, err := st.Disarm(ctx)
+	var did *agent.DisarmReply
+	err := wait(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
+		st, err := r.stage(ctx, r.sh.Members[0].Name)
+		if err != nil {
+			return "", false, err
+		}
+		if did, err = st.Disarm(ctx); err == nil {
+			return "", true, nil
+		}
+		// The member may have got its address only after it was found.
+		if p, perr := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name); perr == nil {
+			r.follow(p)
+		}
+		return "", false, err
+	})
 	if err != nil {
 		return fmt.Errorf("disarm alarms: %w", err)
 	}

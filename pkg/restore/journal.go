@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sort"
 	"time"
@@ -28,6 +29,7 @@ type journal struct {
 	core      corev1client.CoreV1Interface
 	namespace string
 	shared    *Shared
+	version   string // of the ConfigMap, as this client has last seen it; empty before its first save
 }
 
 func journalName(id string) string { return "kubectl-etcd-restore-" + id }
@@ -49,7 +51,7 @@ func (j *journal) Save(ctx context.Context, o *plan.Operation) error {
 	ctx, cancel := context.WithTimeout(ctx, saveFor)
 	defer cancel()
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		if err = j.write(ctx, o, string(text)); err == nil || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err) {
+		if err = j.write(ctx, o, string(text)); err == nil || errors.Is(err, plan.ErrAbandoned) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err) {
 			break
 		}
 		select {
@@ -76,9 +78,19 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 			}},
 		Data: map[string]string{journalKey: text},
 	}
-	_, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = maps.Create(ctx, cm, metav1.CreateOptions{})
+	cm.ResourceVersion = j.version
+	saved, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) && j.version == "" {
+		saved, err = maps.Create(ctx, cm, metav1.CreateOptions{})
+	}
+	if apierrors.IsConflict(err) {
+		// An answer that got lost looks the same as another client's save.
+		if saved, err = maps.Get(ctx, cm.Name, metav1.GetOptions{}); err == nil && saved.Data[journalKey] != text {
+			return fmt.Errorf("%w: it has written the journal", plan.ErrAbandoned)
+		}
+	}
+	if err == nil {
+		j.version = saved.ResourceVersion
 	}
 	return err
 }

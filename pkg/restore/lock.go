@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
 // leaseFor is how long a lock outlives a client that was killed; it is renewed
@@ -103,7 +105,7 @@ func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.Can
 			continue // an API server that is away now may be back; another client can take the lock only through it
 		}
 		if value(lease.Spec.HolderIdentity) != l.holder {
-			lost(fmt.Errorf("lock %s was taken over by %s", l.name, value(lease.Spec.HolderIdentity)))
+			lost(fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, l.name, value(lease.Spec.HolderIdentity)))
 			return
 		}
 		t := metav1.NewMicroTime(now())

@@ -121,7 +121,13 @@ func share(cfg Config, sc *scene, src *source) *Shared {
 // Run carries the plan out. After a failure everything has been undone, unless
 // the error says otherwise.
 func (p *Prepared) Run(ctx context.Context) error {
-	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error { return runner.Run(ctx, p.run.op) })
+	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
+		// Another one may have begun, and died, since the plan was made.
+		if err := unfinished(ctx, p.run.d, p.run.cfg.Plane); err != nil {
+			return err
+		}
+		return runner.Run(ctx, p.run.op)
+	})
 }
 
 // locked holds the lock while f runs, and leaves no utility pod behind.
