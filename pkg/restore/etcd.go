@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
@@ -60,6 +61,14 @@ func (r *run) stepOf(kind string) *plan.Step {
 func (r *run) etcdSet() workload { return workload{"StatefulSet", r.sh.Namespace, r.sh.StatefulSet} }
 
 func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
+	// Right before: somebody may have put the policy back that deletes volumes with their pods.
+	policy, err := r.c.Retention(ctx, r.etcdSet())
+	if err != nil {
+		return err
+	}
+	if policy != nil && policy.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		return refuse("pause what manages it, then restore again", "scale %s to 0: its retention policy would delete the volumes; it was put there by %s", r.etcdSet(), r.c.Reverted(ctx, r.etcdSet()))
+	}
 	return r.stop(ctx, r.etcdSet(), nil)
 }
 
@@ -226,10 +235,18 @@ func (r *run) safety(ctx context.Context, _ *plan.Task) error {
 		r.d.Report.Step("safety backup: %s", file)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case r.answers(ctx):
+		return refuse(`mend it, name another folder with --safety-backup, or do without: --safety-backup ""`, "take safety backup: %v", err)
 	default:
 		r.d.Report.Warn("no safety backup: %v", err)
 	}
 	return nil
+}
+
+// answers tells whether a member is healthy: then what it holds can be backed up.
+func (r *run) answers(ctx context.Context) bool {
+	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
+	return err == nil && slices.ContainsFunc(s.Members, func(m survey.Member) bool { return m.Healthy && !m.Learner })
 }
 
 // restart deletes the pods of a controller, which has others made. Those that

@@ -30,6 +30,7 @@ type journal struct {
 	namespace string
 	shared    *Shared
 	version   string // of the ConfigMap, as this client has last seen it; empty before its first save
+	last      string // what this client has saved last
 }
 
 func journalName(id string) string { return "kubectl-etcd-restore-" + id }
@@ -85,12 +86,20 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 	}
 	if apierrors.IsConflict(err) {
 		// An answer that got lost looks the same as another client's save.
-		if saved, err = maps.Get(ctx, cm.Name, metav1.GetOptions{}); err == nil && saved.Data[journalKey] != text {
+		if saved, err = maps.Get(ctx, cm.Name, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		switch saved.Data[journalKey] {
+		case text:
+		case j.last: // only labels or annotations were changed
+			cm.ResourceVersion = saved.ResourceVersion
+			saved, err = maps.Update(ctx, cm, metav1.UpdateOptions{})
+		default:
 			return fmt.Errorf("%w: it has written the journal", plan.ErrAbandoned)
 		}
 	}
 	if err == nil {
-		j.version = saved.ResourceVersion
+		j.version, j.last = saved.ResourceVersion, text
 	}
 	return err
 }

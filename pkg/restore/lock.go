@@ -101,6 +101,10 @@ func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.Can
 		case <-tick.C:
 		}
 		lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			lost(fmt.Errorf("%w: lock %s was deleted", plan.ErrAbandoned, l.name))
+			return
+		}
 		if err != nil {
 			continue // an API server that is away now may be back; another client can take the lock only through it
 		}

@@ -40,7 +40,13 @@ func (r *run) stage(ctx context.Context, name string) (stage, error) {
 // stageLifetime ends utility pods whose client was killed.
 const stageLifetime = 2 * time.Hour
 
+// closeStages removes all utility pods of the operation: also those of a client
+// that was killed before this one went on.
 func (r *run) closeStages(ctx context.Context) error {
+	return errors.Join(r.closeOwn(ctx), r.c.Unstage(ctx, r.sh.Namespace, r.op.ID))
+}
+
+func (r *run) closeOwn(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
@@ -48,8 +54,6 @@ func (r *run) closeStages(ctx context.Context) error {
 		errs = append(errs, st.Close(ctx))
 		delete(r.stages, name)
 	}
-	// Those of a client that was killed before this one went on.
-	errs = append(errs, r.c.Unstage(ctx, r.sh.Namespace, r.op.ID))
 	return errors.Join(errs...)
 }
 

@@ -93,7 +93,7 @@ func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) error 
 	}
 	for _, o := range ops {
 		if o.Target == p.ID() && !o.Ended() {
-			return refuse(fmt.Sprintf("finish it with: kubectl etcd restore resume %s, or take it back with: kubectl etcd restore undo %s", o.ID, o.ID),
+			return refuse(fmt.Sprintf("finish it with: kubectl etcd restore resume -n %s %s, or take it back with: kubectl etcd restore undo -n %s %s", p.Namespace, o.ID, p.Namespace, o.ID),
 				"restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase)
 		}
 	}
@@ -139,8 +139,18 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 	defer func() {
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
+		if errors.Is(err, plan.ErrAbandoned) || errors.Is(context.Cause(ctx), plan.ErrAbandoned) {
+			err = errors.Join(err, r.closeOwn(dctx), l.release(dctx)) // the other pods are the other client's
+			return
+		}
 		err = errors.Join(err, r.closeStages(dctx), l.release(dctx))
 	}()
+	if r.op.Phase != plan.Planned {
+		// What was read before the lock was taken may be another client's past.
+		if err := r.again(ctx); err != nil {
+			return err
+		}
+	}
 	runner := &plan.Runner{
 		Journal: r.c.journal(r.sh.Namespace, r.sh),
 		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout,
@@ -148,8 +158,34 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 	return f(ctx, runner)
 }
 
+// again reads the journal anew, in place, and refuses an operation that has ended meanwhile.
+func (r *run) again(ctx context.Context) error {
+	ops, err := Operations(ctx, r.d.Clients.Core, r.sh.Namespace)
+	if err != nil {
+		return err
+	}
+	for _, o := range ops {
+		if o.ID != r.op.ID {
+			continue
+		}
+		sh, err := decodeShared(&o)
+		if err != nil {
+			return err
+		}
+		*r.op, *r.sh = o, *sh
+		if o.Ended() {
+			return refuse("kubectl etcd restore status lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
+		}
+		return nil
+	}
+	return refuse("kubectl etcd restore status lists them", "continue operation %s: its journal is gone", r.op.ID)
+}
+
 // Load finds an operation to go on with: by its id, or the only one that has not ended.
 func Load(ctx context.Context, d Deps, namespace, id string) (*plan.Operation, error) {
+	if namespace == "" && id == "" {
+		return nil, refuse("kubectl etcd restore status -A lists them", "find operation: name its namespace with -n, or the operation itself")
+	}
 	ops, err := Operations(ctx, d.Clients.Core, namespace)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// patience is for an informer: after an outage it waits up to half a minute between two tries, by its own rules.
+const patience = 2 * time.Minute
+
 // journals are what a restore may leave behind until its cleanup.
 const journals = "ConfigMap/kubectl-etcd-restore-"
 
@@ -58,9 +61,9 @@ func TestRestore(t *testing.T) {
 		began := time.Now()
 		r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-o", "json", "-v").exits(0)
 		t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-		back := time.Now()
 		w.writes(t, 20)
-		t.Logf("outage: %s", w.outage(began))
+		outage := w.outage(began)
+		t.Logf("outage: %s", outage)
 		out := r.restored()
 		if out.Operation.Phase != "succeeded" || out.Restore.ClusterID == out.Restore.OldClusterID || out.Restore.ClusterID == "" {
 			t.Errorf("not as promised: %+v", out)
@@ -68,8 +71,8 @@ func TestRestore(t *testing.T) {
 		if out.Restore.Snapshot.Revision+out.Restore.Bump <= out.Restore.Highest {
 			t.Errorf("revision %d + %d is not above %d", out.Restore.Snapshot.Revision, out.Restore.Bump, out.Restore.Highest)
 		}
-		w.restored(t, begin, end, back)
-		t.Logf("the informer converged after %.1f s", v.converged(t, time.Minute).Seconds())
+		w.restored(t, begin, end, outage.down, outage.up)
+		t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
 		u.serversAgree(t, time.Minute)
 		u.unchanged(t, before, journals)
 		u.c.nothingLeft(t, u.Namespace)
@@ -132,7 +135,7 @@ func TestRestoreInterrupted(t *testing.T) {
 					t.Error("what was written after the snapshot is still there")
 				}
 			}
-			v.converged(t, time.Minute)
+			v.converged(t, patience)
 			u.serversAgree(t, time.Minute)
 			u.unchanged(t, before, journals)
 			u.c.nothingLeft(t, u.Namespace)

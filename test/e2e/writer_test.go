@@ -136,6 +136,8 @@ type outage struct {
 	failed int
 	reason error // of the first failure
 	over   bool  // a request has succeeded since
+	// down is when the first request that failed began, up when the last one ended: in between, some may succeed.
+	down, up time.Time
 }
 
 func (o outage) String() string {
@@ -154,8 +156,9 @@ func outageOf(requests []request, since time.Time) (o outage) {
 		case r.begin.Before(since):
 		case r.err != nil:
 			if o.failed++; o.failed == 1 {
-				begin, o.reason = r.begin, r.err
+				begin, o.reason, o.down = r.begin, r.err, r.begin
 			}
+			o.up = r.end
 			o.over = false
 		case o.failed > 0 && !o.over:
 			o.whole, o.over = r.end.Sub(begin), true
@@ -168,9 +171,9 @@ func outageOf(requests []request, since time.Time) (o outage) {
 }
 
 // restored checks what was acknowledged against what the API has now, after a restore of a snapshot that was taken
-// between begin and end, and before the API came back: all from before the snapshot, nothing from after it, and all
-// since the API came back.
-func (w *writer) restored(t testing.TB, begin, end, back time.Time) {
+// between begin and end: all from before the snapshot, nothing from between it and the outage, and all since the API came
+// back for good.
+func (w *writer) restored(t testing.TB, begin, end, down, back time.Time) {
 	t.Helper()
 	now := time.Now()
 	there := w.u.truth(t)
@@ -186,7 +189,7 @@ func (w *writer) restored(t testing.TB, begin, end, back time.Time) {
 		}
 	}
 	check("from before the snapshot", w.acknowledged(time.Time{}, begin), true)
-	check("between snapshot and restore", w.acknowledged(end, back), false)
+	check("between snapshot and restore", w.acknowledged(end, down), false)
 	check("from after the restore", w.acknowledged(back, now), true)
 }
 
