@@ -30,20 +30,13 @@ func (r *run) actions() map[string]plan.Action {
 		kindWriterUp:   action{do: r.scaleUp},
 		kindQuiet:      action{do: r.quiet},
 		kindEtcdDown:   action{do: r.etcdDown, undo: r.etcdBack},
-		kindSwitch: action{
-			do: func(ctx context.Context, t *plan.Task) error {
-				return r.exchange(ctx, t.Object, r.sh.member(t.Object).NewInode)
-			},
-			undo: func(ctx context.Context, t *plan.Task) error {
-				return r.exchange(ctx, t.Object, r.sh.member(t.Object).OldInode)
-			},
-		},
-		kindEtcdUp:  action{do: r.etcdUp, undo: r.etcdDown},
-		kindAlarms:  action{do: r.alarms},
-		kindCompare: action{do: r.compare},
-		kindRestart: action{do: r.restart},
-		kindServe:   action{do: r.serve},
-		kindFinish:  action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindSwitch:     action{do: r.switchTo, undo: r.switchBack},
+		kindEtcdUp:     action{do: r.etcdUp, undo: r.etcdDown},
+		kindAlarms:     action{do: r.alarms},
+		kindCompare:    action{do: r.compare},
+		kindRestart:    action{do: r.restart},
+		kindServe:      action{do: r.serve},
+		kindFinish:     action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 	}
 	maps.Copy(all, r.replaceActions())
 	return all

@@ -160,6 +160,43 @@ func breakLate(r *plan.Runner) {
 	r.Actions[kindAlarms] = action{do: func(context.Context, *plan.Task) error { return errOnPurpose }}
 }
 
+// TestDataMadeAnew: what lies on a volume when etcd has stopped need not be the folder that was there at first. It is
+// what an undo has to bring back.
+func TestDataMadeAnew(t *testing.T) {
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	run := r.runner(c)
+	run.Actions[kindEtcdDown] = action{undo: r.etcdBack, do: func(ctx context.Context, task *plan.Task) error {
+		if err := r.etcdDown(ctx, task); err != nil {
+			return err
+		}
+		member := filepath.Join(w.plane().Members[0].DataDir, "member")
+		aside := filepath.Join(w.dir, "member")
+		return errors.Join(os.CopyFS(aside, os.DirFS(member)), os.RemoveAll(member), os.CopyFS(member, os.DirFS(aside)), os.Chmod(member, 0o700))
+	}}
+	breakLate(run)
+	if err := run.Run(t.Context(), r.op); !errors.Is(err, errOnPurpose) || !errors.Is(err, plan.ErrUndone) {
+		t.Fatal(err)
+	}
+	w.isAsBefore()
+}
+
+// TestOldDataIsNotDiscarded: an undo that takes an exchange for undone must not remove what it was exchanged for.
+func TestOldDataIsNotDiscarded(t *testing.T) {
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	step := r.op.Step(kindBuild + "/" + r.sh.Members[0].Name)
+	if err := r.discard(t.Context(), &plan.Task{Step: step}); err == nil {
+		t.Error("the old data was removed as if it had been built")
+	}
+	w.isRestored(r)
+}
+
 // cells are all interruptions of this plan, found by counting its saves.
 func cells(t *testing.T) []cell {
 	var out []cell

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -221,10 +222,21 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 	return nil
 }
 
+// discard removes what was built. What lies there after an exchange is the old
+// data, and no undo may remove that.
 func (r *run) discard(ctx context.Context, t *plan.Task) error {
 	st, err := r.stage(ctx, t.Object)
 	if err != nil {
 		return err
+	}
+	now, err := st.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect volume of member %s: %w", t.Object, err)
+	}
+	for _, o := range now.Operations {
+		if o.Op == r.op.ID && o.Built != nil && o.Inode != 0 && o.Inode != o.Built.Inode {
+			return fmt.Errorf("remove what was built for member %s: what is there is not what was built, but what it was exchanged for", t.Object)
+		}
 	}
 	if _, err := st.Discard(ctx, r.op.ID); err != nil {
 		return fmt.Errorf("remove what was built for member %s: %w", t.Object, err)
@@ -233,16 +245,61 @@ func (r *run) discard(ctx context.Context, t *plan.Task) error {
 	return nil
 }
 
-// exchange makes the folder of that inode the member's data; etcd must be gone.
-func (r *run) exchange(ctx context.Context, name string, inode uint64) error {
-	m := r.sh.member(name)
-	st, err := r.stage(ctx, name)
+// switchTo makes the built data the member's. Now that etcd is gone, what it
+// leaves can be read: neither its folder nor its revision has to be what they were
+// when the restore began.
+func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
+	m := r.sh.member(t.Object)
+	st, err := r.stage(ctx, m.Name)
 	if err != nil {
 		return err
 	}
-	_, err = st.Exchange(ctx, datadir.ExchangeRequest{Inode: inode, Exists: m.HadData, Wait: int(lockWait / time.Second)})
+	now, err := st.Inspect(ctx)
 	if err != nil {
-		return fmt.Errorf("exchange data of member %s: %w", name, err)
+		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
+	}
+	if now.Inode == m.NewInode {
+		return nil
+	}
+	if target := r.sh.Snapshot.Revision + r.sh.Bump; !r.sh.BumpAsked && now.RevisionKnown && now.Revision >= target {
+		return fmt.Errorf("exchange data of member %s: it holds revision %d, and the restored one would be %d; restore again", m.Name, now.Revision, target)
+	}
+	if !r.half(now) { // otherwise an earlier try has recorded what was there
+		m.HadData, m.OldInode, m.OldSize = now.Exists, now.Inode, now.TreeSize
+		if err := t.Remember(ctx, m.OldInode); err != nil {
+			return err
+		}
+	}
+	return r.exchange(ctx, st, m, m.NewInode)
+}
+
+// switchBack takes back what switchTo has done, if it has.
+func (r *run) switchBack(ctx context.Context, t *plan.Task) error {
+	m := r.sh.member(t.Object)
+	st, err := r.stage(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	now, err := st.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
+	}
+	if now.Inode != m.NewInode && !r.half(now) || len(t.Record) == 0 {
+		return nil
+	}
+	return r.exchange(ctx, st, m, m.OldInode)
+}
+
+// half tells whether an exchange by two renames was cut between them.
+func (r *run) half(now *datadir.State) bool {
+	return slices.ContainsFunc(now.Operations, func(o datadir.Operation) bool { return o.Op == r.op.ID && o.HalfExchanged })
+}
+
+// exchange makes the folder of that inode the member's data; etcd must be gone.
+func (r *run) exchange(ctx context.Context, st stage, m *MemberRecord, inode uint64) error {
+	_, err := st.Exchange(ctx, datadir.ExchangeRequest{Inode: inode, Exists: m.HadData, Wait: int(lockWait / time.Second)})
+	if err != nil {
+		return fmt.Errorf("exchange data of member %s: %w", m.Name, err)
 	}
 	return nil
 }
