@@ -28,6 +28,9 @@ type Runner struct {
 	Now     func() time.Time
 	// UndoTimeout bounds what is undone after a failure or an interrupt.
 	UndoTimeout time.Duration
+	// Lost, if set, ends with ErrAbandoned as its cause when the operation becomes another client's. It ends an undo,
+	// too, which outlives everything else.
+	Lost context.Context
 }
 
 // Check refuses an operation with steps that no action is known for: one that a newer version wrote.
@@ -103,6 +106,12 @@ func (r *Runner) fail(ctx context.Context, o *Operation, failed *StepError) erro
 	}
 	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.UndoTimeout)
 	defer cancel()
+	if r.Lost != nil {
+		var lose context.CancelCauseFunc
+		dctx, lose = context.WithCancelCause(dctx)
+		defer context.AfterFunc(r.Lost, func() { lose(context.Cause(r.Lost)) })()
+		defer lose(nil)
+	}
 	if s := o.Step(failed.Step.ID); s != nil {
 		s.Error = failed.Err.Error()
 	}

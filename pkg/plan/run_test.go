@@ -290,3 +290,37 @@ func (x losing) Do(ctx context.Context, t *Task) error {
 	}
 	return err
 }
+
+// TestAbandonedWhileGoingBack: an undo outlives an interrupt, but not the loss of the operation.
+func TestAbandonedWhileGoingBack(t *testing.T) {
+	w, l := &world{broken: "do 3"}, &ledger{cut: -1}
+	lost, lose := context.WithCancelCause(t.Context())
+	r := runner(w, l)
+	r.Lost = lost
+	r.Actions["add"] = goingBack{w, func(ctx context.Context) error {
+		lose(fmt.Errorf("%w: it has the lock", ErrAbandoned))
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	err := r.Run(t.Context(), operation(4, -1))
+	if !errors.Is(err, errBroken) || errors.Is(err, ErrUndone) {
+		t.Fatalf("got %v", err)
+	}
+	if !slices.Equal(w.has, ids(2)) || l.load(t).Phase != GoingBack {
+		t.Errorf("has %v, phase %s", w.has, l.load(t).Phase)
+	}
+}
+
+// goingBack finds out while step 2 is undone that it is not alone.
+type goingBack struct {
+	*world
+	lose func(context.Context) error
+}
+
+func (x goingBack) Undo(ctx context.Context, t *Task) error {
+	err := x.world.Undo(ctx, t)
+	if t.ID == "2" {
+		return x.lose(ctx)
+	}
+	return err
+}

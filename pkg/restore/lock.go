@@ -10,6 +10,7 @@ import (
 	coordv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -24,19 +25,27 @@ type lock struct {
 	leases coordv1client.LeaseInterface
 	name   string
 	holder string
+	lost   context.Context // ends when it is another's, whatever becomes of the operation
 	stop   context.CancelFunc
 	done   sync.WaitGroup
+
+	// Another's lock as it was last seen, and since when it has been so: by this machine's own time, since two machines'
+	// clocks need not agree. silent says that by their clocks it is over.
+	seen   string
+	since  time.Time
+	silent bool
 }
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
 
-// acquire takes the lock, or says who has it and since when. With patience it waits
-// until the lock of a client that was killed is over. The context it returns ends
-// when the lock is lost.
+// acquire takes the lock, or says who has it and since when. With patience, or when
+// the lock seems to be over, it waits until nobody has renewed it for as long as it
+// lasts. The context it returns ends when the lock is lost.
 func acquire(ctx context.Context, d Deps, namespace, plane, operation string, patience bool) (context.Context, *lock, error) {
-	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: d.Holder + " (operation " + operation + ")"}
+	// The suffix tells two clients apart that are process 1 of containers with one name.
+	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", d.Holder, operation, rand.String(5))}
 	err := l.take(ctx, d.Now)
-	if patience && errors.Is(err, ErrBusy) {
+	if (patience || l.silent) && errors.Is(err, ErrBusy) {
 		d.Report.Step("%v; waiting until that client has been silent for %s", err, leaseFor)
 		werr := wait(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
 			err = l.take(ctx, d.Now)
@@ -49,10 +58,12 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 	if err != nil {
 		return nil, nil, err
 	}
-	held, lost := context.WithCancelCause(ctx)
+	held, release := context.WithCancelCause(ctx)
+	lost, lose := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(lost, func() { release(context.Cause(lost)) })
 	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.stop = stop
-	l.done.Go(func() { l.renew(rctx, d.Now, lost) })
+	l.stop, l.lost = stop, lost
+	l.done.Go(func() { l.renew(rctx, d.Now, lose) })
 	return held, l, nil
 }
 
@@ -72,7 +83,10 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return fmt.Errorf("read lock %s: %w", l.name, err)
 	}
-	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && !expired(old, now()) {
+	if l.seen != old.ResourceVersion {
+		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, now())
+	}
+	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < leaseFor {
 		return fmt.Errorf("lock %s: %w: %s, since %s", l.name, ErrBusy, holder, old.Spec.AcquireTime.UTC().Format(time.RFC3339))
 	}
 	old.Spec = want
@@ -82,8 +96,7 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 	return nil
 }
 
-// expired trusts the client's clock no further than it must: a lock that was
-// renewed in what seems to be the future is held.
+// expired goes by the clocks of both machines: reason enough to wait and see, not to take it.
 func expired(l *coordv1.Lease, now time.Time) bool {
 	if l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return true
@@ -100,7 +113,9 @@ func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.Can
 			return
 		case <-tick.C:
 		}
-		lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+		cctx, cancel := context.WithTimeout(ctx, renewTimeout)
+		lease, err := l.leases.Get(cctx, l.name, metav1.GetOptions{})
+		cancel()
 		if apierrors.IsNotFound(err) {
 			lost(fmt.Errorf("%w: lock %s was deleted", plan.ErrAbandoned, l.name))
 			return
@@ -114,9 +129,14 @@ func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.Can
 		}
 		t := metav1.NewMicroTime(now())
 		lease.Spec.RenewTime = &t
-		_, _ = l.leases.Update(ctx, lease, metav1.UpdateOptions{})
+		cctx, cancel = context.WithTimeout(ctx, renewTimeout)
+		_, _ = l.leases.Update(cctx, lease, metav1.UpdateOptions{})
+		cancel()
 	}
 }
+
+// renewTimeout is for one call, so that a connection that swallows everything costs one renewal and not all.
+const renewTimeout = 5 * time.Second
 
 // release gives the lock back; it is bounded by ctx.
 func (l *lock) release(ctx context.Context) error {

@@ -153,7 +153,7 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 	}
 	runner := &plan.Runner{
 		Journal: r.c.journal(r.sh.Namespace, r.sh),
-		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout,
+		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.lost,
 	}
 	return f(ctx, runner)
 }
