@@ -2,11 +2,11 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -16,6 +16,9 @@ const (
 	RequestIdentity = "identity" // Endpoint → IdentityReply
 	RequestDisarm   = "disarm"   // Endpoint → DisarmReply
 )
+
+// CodeQuota: the database fills its quota even after it has been defragmented.
+const CodeQuota = "quota"
 
 // PutsRequest watches for writers.
 type PutsRequest struct {
@@ -151,7 +154,7 @@ func shrink(ctx context.Context, c *etcd.Conn) (int64, error) {
 		return 0, err
 	}
 	if float64(after.DBSize) >= fullShare*float64(quota) {
-		return 0, fmt.Errorf("disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
+		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
 	}
 	return st.DBSize - after.DBSize, nil
 }

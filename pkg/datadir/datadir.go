@@ -16,6 +16,7 @@ package datadir
 import (
 	"errors"
 	"io/fs"
+	"path"
 )
 
 // What is refused, and why. All else is an error of the operating system or of the context.
@@ -49,6 +50,17 @@ type Place struct {
 	Op string `json:"op,omitempty"`
 }
 
+// Kept is the data directory in which an operation keeps what it has set aside; only Inspect and a raw copy take it.
+func (p Place) Kept() Place {
+	return Place{DataDir: path.Join(p.DataDir, oursName, p.Op, dataName)}
+}
+
+// The names of what is ours inside a data directory.
+const (
+	oursName = ".kubectl-etcd"
+	dataName = "data"
+)
+
 // State is what Inspect finds. Sizes are bytes. Inodes are strings in JSON: they can be above 2^53.
 type State struct {
 	// Exists tells whether there is a folder `member`. Inode to TreeSize are its; where there is none, the owner is that
@@ -80,6 +92,9 @@ type State struct {
 	// ClusterID and MemberID are hexadecimal, as etcdctl prints them, and known from the log also while etcd runs.
 	ClusterID string `json:"clusterID,omitempty"`
 	MemberID  string `json:"memberID,omitempty"`
+	// Elected tells that the log knows of an election. One that etcdutl has made, and nobody has voted in since, knows of
+	// none: then that cluster has never had this member's vote for a leader.
+	Elected bool `json:"elected,omitempty"`
 
 	Operations []Operation `json:"operations,omitempty"`
 	// Notes are what could not be read, and why.

@@ -15,10 +15,8 @@ import (
 )
 
 const (
-	oursName     = ".kubectl-etcd"
 	snapshotName = "snapshot.db"
 	uploadSuffix = ".part" // of an upload that has not ended
-	dataName     = "data"
 	buildingName = "data.part"
 	recordName   = "build.json"
 	halfName     = "member.old"

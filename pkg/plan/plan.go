@@ -26,7 +26,8 @@ const (
 // Phase is how far an operation is.
 type Phase string
 
-// The phases. An operation that ended in Failed could neither go on nor go back by itself.
+// The phases. An operation that ended in Failed could neither go on nor go back by itself; Abandoned means that its
+// user gave that up.
 const (
 	Planned   Phase = "planned"
 	Running   Phase = "running"
@@ -34,6 +35,7 @@ const (
 	GoingBack Phase = "undoing"
 	WentBack  Phase = "undone"
 	Failed    Phase = "failed"
+	Abandoned Phase = "abandoned"
 )
 
 // Step is one change that can be undone.
@@ -94,7 +96,9 @@ func (o *Operation) Committed() bool {
 }
 
 // Ended says that nothing is left to do or to undo.
-func (o *Operation) Ended() bool { return o.Phase == Succeeded || o.Phase == WentBack }
+func (o *Operation) Ended() bool {
+	return o.Phase == Succeeded || o.Phase == WentBack || o.Phase == Abandoned
+}
 
 // Action does and undoes the steps of one kind. Both must be idempotent: a step
 // may have happened when its record had not, and each may be called again after
@@ -139,6 +143,10 @@ var ErrUndone = errors.New("everything was undone")
 // operation is another client's now: whoever meets it changes nothing any more,
 // and undoes nothing either.
 var ErrAbandoned = errors.New("another client has taken the operation up")
+
+// ErrTooLate is returned by an undo that finds that clients have seen what the
+// step did, though nobody had time to say so: from here it only goes on.
+var ErrTooLate = errors.New("clients have seen it")
 
 // StepError says which step failed.
 type StepError struct {

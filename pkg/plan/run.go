@@ -146,18 +146,50 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 			continue
 		}
 		if err := r.undo(ctx, o, s); err != nil {
-			failed := &StepError{Step: *s, Err: err, Undo: true}
-			if errors.Is(err, ErrAbandoned) || errors.Is(context.Cause(ctx), ErrAbandoned) {
-				return failed
+			if errors.Is(err, ErrTooLate) {
+				s.State, s.Commit, o.Phase = Doing, true, Failed
 			}
-			s.Error, o.Error = err.Error(), failed.Error()
-			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-			defer cancel()
-			return errors.Join(failed, r.Journal.Save(sctx, o))
+			return r.stopped(ctx, o, &StepError{Step: *s, Err: err, Undo: true})
 		}
 	}
 	o.Phase = WentBack
 	return r.Journal.Save(ctx, o)
+}
+
+// Abandon ends an operation that can no longer go back, where its user does not want it to go on. Of the steps that are
+// not done, those that only give back what others need are still done.
+func (r *Runner) Abandon(ctx context.Context, o *Operation, gives func(Step) bool) error {
+	if err := r.Check(o); err != nil {
+		return err
+	}
+	if !o.Committed() {
+		return fmt.Errorf("abandon operation %s: it can still be undone", o.ID)
+	}
+	for i := range o.Steps {
+		s := &o.Steps[i]
+		if s.State == Done || !gives(*s) {
+			continue
+		}
+		if err := r.do(ctx, o, s); err != nil {
+			return r.stopped(ctx, o, &StepError{Step: *s, Err: err})
+		}
+	}
+	o.Phase = Abandoned
+	return r.Journal.Save(ctx, o)
+}
+
+// stopped is the last word of what could not go on.
+func (r *Runner) stopped(ctx context.Context, o *Operation, failed *StepError) error {
+	if errors.Is(failed, ErrAbandoned) || errors.Is(context.Cause(ctx), ErrAbandoned) {
+		return failed
+	}
+	if s := o.Step(failed.Step.ID); s != nil {
+		s.Error = failed.Err.Error()
+	}
+	o.Error = failed.Error()
+	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	return errors.Join(failed, r.Journal.Save(sctx, o))
 }
 
 // saveTimeout bounds the last word of an operation that has run out of time.

@@ -1,11 +1,9 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -129,15 +127,7 @@ func (o *cleanupOptions) confirm(n int) error {
 	if !isTerminal(o.app.In) {
 		return usagef(o.cmd, "removing %d objects needs a yes: pass --yes where there is no terminal", n)
 	}
-	fmt.Fprintf(o.app.ErrOut, "Remove %d objects? [y/N] ", n)
-	answer, err := bufio.NewReader(o.app.In).ReadString('\n')
-	if err != nil && answer == "" {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("nothing was removed: not confirmed")
-	}
-	return nil
+	return o.app.confirm(fmt.Sprintf("Remove %d objects?", n), "nothing was removed")
 }
 
 func (o *cleanupOptions) remove(ctx context.Context, c *reach.Clients, found []reach.Leftover) error {

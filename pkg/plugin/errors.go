@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
 // The exit codes, the same for every command.
@@ -79,7 +80,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exitUsage
 	case isTarget(err):
 		return exitUsage
-	case errors.Is(err, backup.ErrDiffers):
+	case errors.Is(err, backup.ErrDiffers), errors.Is(err, restore.ErrDiffers):
 		return exitDiffers
 	}
 	return exitFailed

@@ -67,6 +67,8 @@ func hint(cmd *cobra.Command, err error) string {
 		return "the file is good, but it is one member's word against another's: back up each with --member, and compare"
 	case errors.Is(err, backup.ErrDiffers):
 		return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
+	case errors.Is(err, restore.ErrDiffers):
+		return "everything serves; find the member that differs with: kubectl etcd status --hashes, and replace it with: kubectl etcd restore --member NAME"
 	case errors.As(err, &other):
 		return wayHint(cmd, err)
 	case strings.Contains(err.Error(), "read TLS file: "):
@@ -95,10 +97,11 @@ func wayHint(cmd *cobra.Command, err error) string {
 	if strings.Contains(err.Error(), "--pod-timeout") {
 		return "the node may be busy: raise --pod-timeout"
 	}
-	used := ""
-	if f := cmd.Flags().Lookup("via"); f != nil {
-		used = f.Value.String()
+	f := cmd.Flags().Lookup("via")
+	if f == nil { // a restore has no other way
+		return "it takes a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
 	}
+	used := f.Value.String()
 	var ways []string
 	for _, w := range []struct{ name, needs string }{{"agent", "a pod"}, {"forward", "a Secret with etcd's certificates"}, {"exec", "a shell in etcd's image"}} {
 		if w.name != used && !(w.name == "exec" && strings.Contains(err.Error(), "image has no shell")) {

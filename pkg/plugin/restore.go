@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
@@ -25,6 +22,7 @@ const restoreExitCodes = `Exit codes:
   0    done
   1    failed; everything was undone, unless the last lines say how to go on
   2    usage, or the target is not one control plane
+  3    done, but the members do not hold the same data
   130  interrupted; everything was undone, unless the last lines say how to go on`
 
 type restoreOptions struct {
@@ -37,7 +35,6 @@ type restoreOptions struct {
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
-	members []string
 	temp    string // folder of what came on standard input
 }
 
@@ -52,6 +49,9 @@ Everything is prepared while etcd goes on: the snapshot is proven and uploaded t
 etcdutl builds the new data beside the old. Then the writers (the API servers) are stopped, etcd is stopped, old data and
 new are exchanged, and all is started again. So the outage does not grow with the data. The old data stays on the volume
 until "kubectl etcd restore cleanup".
+
+Where quorum is lost, --from member/NAME restores what a member still has on all of them: that is usually newer than any backup.
+A member whose node is gone for good is left out with --skip-member, and replaced later.
 
 With --member, one member is replaced while the others have quorum. A snapshot is neither needed nor right for that: the others have
 all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
@@ -72,6 +72,9 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
   # Replace one member whose data is damaged or lost
   kubectl etcd restore team-a/kube-etcd --member 1
 
+  # Quorum is lost: take what member 2 still has to all members
+  kubectl etcd restore team-a/kube-etcd --from member/kube-etcd-2
+
   # How is it? Take it back; or remove the old data
   kubectl etcd restore status -n team-a
   kubectl etcd restore undo -n team-a
@@ -88,9 +91,11 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.cfg.From, "from", "", "The snapshot: a file, or - for standard input")
-	f.StringArrayVar(&o.members, "member", nil, "Replace this member: its ordinal, its pod or its name")
+	f.StringVar(&o.cfg.From, "from", "", "The snapshot: a file, - for standard input, or member/NAME for what that member still has")
+	f.StringArrayVar(&o.cfg.Members, "member", nil, "Replace this member: its ordinal, its pod or its name")
+	f.StringArrayVar(&o.cfg.Skip, "skip-member", nil, "Restore without this member, whose node is gone; repeat it")
 	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
+	_ = cmd.RegisterFlagCompletionFunc("skip-member", a.completeMembers)
 	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a copy of a database file (backup --raw), which has no hash that proves it")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
@@ -104,7 +109,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	o.user.addFlags(cmd)
 	o.out.addFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"none", "client"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(a.restoreStatusCommand(), a.restoreResumeCommand(), a.restoreUndoCommand(), a.restoreCleanupCommand())
+	cmd.AddCommand(a.restoreStatusCommand(), a.restoreResumeCommand(), a.restoreUndoCommand(), a.restoreAbandonCommand(), a.restoreCleanupCommand())
 	for _, c := range cmd.Commands() {
 		c.Args = usageArgs(c.Args)
 	}
@@ -113,12 +118,12 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 
 func (o *restoreOptions) validate() error {
 	switch {
-	case o.cfg.From == "" && len(o.members) == 0:
+	case o.cfg.From == "" && len(o.cfg.Members) == 0:
 		return usagef(o.cmd, "--from is missing: the snapshot to restore; or --member: the member to replace")
-	case o.cfg.From != "" && len(o.members) > 0:
-		return usagef(o.cmd, "--from and --member do not go together: while the other members have quorum, one is replaced without a snapshot (leave out --from); where quorum is lost, all members have to be restored (leave out --member)")
-	case len(o.members) > 1:
+	case o.cfg.From == "" && len(o.cfg.Members) > 1:
 		return usagef(o.cmd, "replace one member at a time, so that the others keep quorum")
+	case o.cfg.From == "" && len(o.cfg.Skip) > 0:
+		return usagef(o.cmd, "--skip-member goes with --from: it is for a restore of the other members")
 	case o.dryRun != "none" && o.dryRun != "client":
 		return usagef(o.cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
 	case o.timeout <= 0:
@@ -145,9 +150,37 @@ func (o *restoreOptions) run(ctx context.Context) error {
 		return err
 	}
 	prepare := restore.Prepare
-	if o.cfg.Members = o.members; len(o.members) > 0 {
+	if o.cfg.From == "" {
+		prepare = restore.PrepareReplace
+	} else if replace, err := o.replaceInstead(ctx, d); err != nil {
+		return err
+	} else if replace {
 		prepare = restore.PrepareReplace
 	}
+	return o.carryOut(ctx, d, prepare)
+}
+
+// replaceInstead asks what is meant by a snapshot and --member together, while the other members have quorum.
+func (o *restoreOptions) replaceInstead(ctx context.Context, d restore.Deps) (bool, error) {
+	if len(o.cfg.Members) == 0 {
+		return false, nil
+	}
+	quorum, err := restore.QuorumWithout(ctx, d, o.cfg)
+	if err != nil || !quorum {
+		return false, err
+	}
+	if o.yes || len(o.cfg.Members) > 1 || o.dryRun == "client" {
+		return false, &restore.Refusal{
+			Reason: "restore member from a snapshot: the other members have quorum and all of the data; restored from a snapshot it would be another cluster's",
+			Hint:   "replace it without the snapshot: leave out --from; or take all members back to the snapshot: leave out --member",
+		}
+	}
+	o.app.say("The other members have quorum and all of the data. The snapshot is not needed, and a member restored from it would be another cluster's.")
+	return true, o.app.confirm("Replace member "+o.cfg.Members[0]+" without the snapshot?", "nothing was changed")
+}
+
+// carryOut plans, shows, asks and does.
+func (o *restoreOptions) carryOut(ctx context.Context, d restore.Deps, prepare func(context.Context, restore.Deps, restore.Config) (*restore.Prepared, error)) error {
 	p, err := prepare(ctx, d, o.cfg)
 	if err != nil {
 		return err
@@ -249,91 +282,5 @@ func (o *restoreOptions) confirm(p *restore.Prepared) error {
 	if p.Shared.Replace != nil {
 		what = "Replace member " + p.Shared.Members[0].Name + " of " + p.Operation.Target
 	}
-	fmt.Fprint(o.app.ErrOut, printable(what)+"? [y/N] ")
-	answer, err := bufio.NewReader(o.app.In).ReadString('\n')
-	if err != nil && answer == "" {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("nothing was changed: not confirmed")
-	}
-	return nil
-}
-
-// show prints the plan.
-func (o *restoreOptions) show(p *restore.Prepared) error {
-	if o.out.data() {
-		if o.dryRun != "client" {
-			return nil // the result is printed at the end
-		}
-		return o.out.print(o.app.Out, restorePlan(p))
-	}
-	w := o.app.Out
-	s := p.Shared
-	if s.Replace != nil {
-		fmt.Fprintln(w, printable(fmt.Sprintf("Replace member %s of %s; the other members have all of its data (%s)", s.Members[0].Name, p.Operation.Target, humanize.IBytes(uint64(s.Replace.Size)))))
-		return table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation))
-	}
-	fmt.Fprintln(w, printable(fmt.Sprintf("Restore %s from %s (%s, revision %d, %d keys)", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)))
-	if s.Highest > 0 {
-		fmt.Fprintf(w, "Its etcd is at revision %d now: what was written since the snapshot will be gone.\n", s.Highest)
-	} else {
-		fmt.Fprintln(w, "No member of it answers now.")
-	}
-	if err := table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation)); err != nil {
-		return err
-	}
-	fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
-	for _, n := range p.Notes {
-		o.app.warn("%s", n)
-	}
-	return nil
-}
-
-func planRows(op *plan.Operation) [][]string {
-	var rows [][]string
-	for i, s := range op.Steps {
-		outage := ""
-		if s.Outage {
-			outage = "yes"
-		}
-		back := s.Back
-		if back == "" {
-			back = "-"
-		}
-		if op.Step(s.ID).Commit {
-			back = "from here only forward"
-		}
-		rows = append(rows, []string{fmt.Sprint(i + 1), outage, s.What, back})
-	}
-	return rows
-}
-
-// restoreResult is the stable JSON of plans and results.
-type restoreResult struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Operation  *plan.Operation `json:"operation"`
-	Restore    *restore.Shared `json:"restore"`
-	Notes      []string        `json:"notes,omitempty"`
-	// OutageSeconds is from the first writer that was stopped until all were ready again.
-	OutageSeconds float64 `json:"outageSeconds,omitempty"`
-}
-
-func restorePlan(p *restore.Prepared) restoreResult {
-	op := *p.Operation
-	op.Data = nil
-	r := restoreResult{APIVersion: "kubectl-etcd.io/v1", Kind: "Restore", Operation: &op, Restore: p.Shared, Notes: p.Notes}
-	if !p.Shared.OutageEnded.IsZero() {
-		r.OutageSeconds = p.Shared.OutageEnded.Sub(p.Shared.OutageBegan).Seconds()
-	}
-	return r
-}
-
-// report says how it ended.
-func (o *restoreOptions) report(p *restore.Prepared, err error) error {
-	if o.out.data() && err == nil {
-		return o.out.print(o.app.Out, restorePlan(p))
-	}
-	return o.app.reportRestore(p, err)
+	return o.app.confirm(what+"?", "nothing was changed")
 }

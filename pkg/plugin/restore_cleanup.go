@@ -1,11 +1,7 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -64,13 +60,8 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 		return err
 	}
 	if !yes {
-		fmt.Fprintf(a.ErrOut, "Remove the old data of operation %s? [y/N] ", id)
-		answer, err := bufio.NewReader(a.In).ReadString('\n')
-		if err != nil && answer == "" {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
-			return errors.New("nothing was removed: not confirmed")
+		if err := a.confirm("Remove the old data of operation "+id+"?", "nothing was removed"); err != nil {
+			return err
 		}
 	}
 	if err := c.Run(ctx); err != nil {

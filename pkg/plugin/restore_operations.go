@@ -2,240 +2,155 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
-// restoreReporter shows a restore's steps and uploads.
-type restoreReporter struct {
-	reporter
-	began time.Time
-}
-
-func (r *restoreReporter) Begin(s plan.Step, undo bool) {
-	r.began = time.Now()
-	what := s.What
-	if undo {
-		if s.Back == "" {
-			return
-		}
-		what = "undo: " + s.Back + " (" + s.ID + ")"
-	}
-	r.app.say("%s", what)
-}
-
-func (r *restoreReporter) End(s plan.Step, undo bool, err error) {
-	r.Done()
-	if err == nil {
-		r.app.explain("%s: %.1f s", s.ID, time.Since(r.began).Seconds())
-	}
-}
-
-func (r *restoreReporter) Progress(what string, done, total int64) {
-	r.reporter.Progress(done, total, -1)
-}
-
 // continueOptions are those of the commands that take up an operation.
 type continueOptions struct {
 	app     *app
+	cmd     *cobra.Command
 	from    string
+	safety  string
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
 }
 
-func (o *continueOptions) addFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "The snapshot again; needed only while it has not been uploaded to all members")
-	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
-	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Bound each wait for pods")
-	o.user.addFlags(cmd)
+// found is an operation, with what is needed to go on with it.
+type found struct {
+	deps restore.Deps
+	cfg  restore.Config
+	op   *plan.Operation
 }
 
-// open finds the operation and its control plane as it is now.
-func (o *continueOptions) open(ctx context.Context, id string) (*restore.Prepared, error) {
+// find finds the operation, and its control plane as it is now.
+func (o *continueOptions) find(ctx context.Context, id string) (*found, error) {
 	d, err := o.app.restoreDeps()
 	if err != nil {
 		return nil, err
 	}
-	cfg := restore.Config{From: o.from, Timeout: o.timeout, Bump: -1}
-	if cfg.Reach.Username, cfg.Reach.Password, err = o.user.read(); err != nil {
+	f := &found{deps: d, cfg: restore.Config{From: o.from, Timeout: o.timeout, Bump: -1}}
+	if f.cfg.Reach.Username, f.cfg.Reach.Password, err = o.user.read(); err != nil {
 		return nil, err
 	}
-	cfg.Reach.Log = o.app.explain
-	op, err := restore.Load(ctx, d, o.app.namespace(), id)
+	f.cfg.Reach.Log = o.app.explain
+	if f.op, err = restore.Load(ctx, d, o.app.namespace(), id); err != nil {
+		return nil, err
+	}
+	_, f.cfg.Plane, err = o.app.resolve(ctx, f.op.Target)
+	return f, err
+}
+
+// goOn asks, and does it.
+func (o *continueOptions) goOn(ctx context.Context, f *found, question string, do func(*restore.Prepared, context.Context) error) error {
+	p, err := restore.Continue(ctx, f.deps, f.cfg, f.op)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, cfg.Plane, err = o.app.resolve(ctx, op.Target); err != nil {
-		return nil, err
+	defer p.Close()
+	if !o.yes {
+		if err := o.app.confirm(question, "nothing was changed"); err != nil {
+			return err
+		}
 	}
-	return restore.Continue(ctx, d, cfg, op)
+	return o.app.reportRestore(p, do(p, ctx))
+}
+
+// command makes one of them; run is given the operation.
+func (o *continueOptions) command(use, short, long string, run func(context.Context, *found) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     use + " [OPERATION]",
+		Short:   short,
+		Long:    long + "\n\nWithout OPERATION, the one of the namespace that has not ended.\n\n" + restoreExitCodes,
+		Example: "  kubectl etcd restore " + use + " -n team-a",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.cmd = cmd
+			if err := o.user.validate(cmd); err != nil {
+				return err
+			}
+			if !o.yes && !isTerminal(o.app.In) {
+				return usagef(cmd, "this needs a yes: pass --yes where there is no terminal to ask on")
+			}
+			f, err := o.find(cmd.Context(), firstArg(args))
+			if err != nil {
+				return err
+			}
+			return run(cmd.Context(), f)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Bound each wait for pods")
+	o.user.addFlags(cmd)
+	return cmd
 }
 
 func (a *app) restoreResumeCommand() *cobra.Command {
 	o := &continueOptions{app: a}
-	cmd := &cobra.Command{
-		Use:   "resume [OPERATION]",
-		Short: "Go on with a restore whose client ended",
-		Long: `Go on with a restore whose client was killed, or which failed after its point of no return.
+	cmd := o.command("resume", "Go on with a restore whose client ended",
+		`Go on with a restore whose client was killed, or which failed after its point of no return.
 
-What was being undone goes on being undone. Without OPERATION, the one that has not ended.
-
-` + restoreExitCodes,
-		Example: `  kubectl etcd restore resume -n team-a`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.user.validate(cmd); err != nil {
-				return err
+What was being undone goes on being undone.`,
+		func(ctx context.Context, f *found) error {
+			what := "Go on with"
+			if f.op.Phase == plan.GoingBack {
+				what = "Go on taking back"
 			}
-			p, err := o.open(cmd.Context(), firstArg(args))
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			return a.reportRestore(p, p.Resume(cmd.Context()))
-		},
-	}
-	o.addFlags(cmd)
+			return o.goOn(ctx, f, fmt.Sprintf("%s operation %s of %s?", what, f.op.ID, f.op.Target), (*restore.Prepared).Resume)
+		})
+	cmd.Flags().StringVar(&o.from, "from", "", "The snapshot again; needed only while it has not been uploaded to all members")
 	return cmd
 }
 
 func (a *app) restoreUndoCommand() *cobra.Command {
 	o := &continueOptions{app: a}
-	cmd := &cobra.Command{
-		Use:   "undo [OPERATION]",
-		Short: "Take a restore back",
-		Long: `Take back what a restore has done, in reverse: the old data, replicas and budgets as they were.
+	cmd := o.command("undo", "Take a restore back",
+		`Take back what a restore has done, in reverse: the old data, replicas and budgets as they were.
 
-That is possible until the first API server has started on the restored data. From then on clients have seen it.
-
-` + restoreExitCodes,
-		Example: `  kubectl etcd restore undo -n team-a`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.user.validate(cmd); err != nil {
-				return err
+From the moment in which the first API server has started on the restored data, clients have seen it. A restore that has
+ended is taken back by another one: the data that it has set aside is copied, and restored like a snapshot, above every revision that
+was seen since. Its plan is printed first, and asked for.`,
+		func(ctx context.Context, f *found) error {
+			if f.op.Phase == plan.Succeeded || f.op.Phase == plan.Abandoned {
+				return o.restoreOld(ctx, f)
 			}
-			p, err := o.open(cmd.Context(), firstArg(args))
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			return a.reportRestore(p, p.Undo(cmd.Context()))
-		},
-	}
-	o.addFlags(cmd)
+			return o.goOn(ctx, f, fmt.Sprintf("Take back operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Undo)
+		})
+	cmd.Flags().StringVar(&o.safety, "safety-backup", ".", "Of a restore that has ended: folder for the copy of its old data, and for a backup of what answers now")
 	return cmd
 }
 
-func (a *app) restoreStatusCommand() *cobra.Command {
-	var out output
-	all := false
-	cmd := &cobra.Command{
-		Use:   "status [OPERATION]",
-		Short: "List restores, and how far they are",
-		Long: `List the restores that have a journal, newest first; with OPERATION, its steps.
-
-` + restoreExitCodes,
-		Example: `  kubectl etcd restore status -A`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := out.validate(cmd); err != nil {
-				return err
-			}
-			c, _, err := a.connect()
-			if err != nil {
-				return err
-			}
-			ns := a.namespace()
-			if ns == "" && !all {
-				ns = "kube-system"
-			}
-			if all {
-				ns = ""
-			}
-			ops, err := restore.Operations(cmd.Context(), c.Core, ns)
-			if err != nil {
-				return err
-			}
-			return a.printOperations(&out, ops, firstArg(args))
-		},
+// restoreOld takes back a restore that clients have seen.
+func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
+	if o.safety == "" {
+		return usagef(o.cmd, "--safety-backup needs a folder here: the old data is copied there")
 	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces")
-	out.addFlag(cmd)
-	return cmd
+	file, err := restore.OldData(ctx, f.deps, f.cfg, f.op, o.safety)
+	if err != nil {
+		return err
+	}
+	o.app.say("operation %s is taken back by restoring its old data, a copy of which is %s; what was written since then will be gone", f.op.ID, file)
+	cfg := f.cfg
+	cfg.From, cfg.Raw, cfg.FromOtherCluster, cfg.Safety = file, true, true, o.safety // it is this cluster's own
+	r := &restoreOptions{app: o.app, cmd: o.cmd, cfg: cfg, dryRun: "none", yes: o.yes}
+	return r.carryOut(ctx, f.deps, restore.Prepare)
 }
 
-func (a *app) printOperations(out *output, ops []plan.Operation, id string) error {
-	if id != "" {
-		for i := range ops {
-			if ops[i].ID == id {
-				return a.printOperation(out, &ops[i])
-			}
-		}
-		return fmt.Errorf("find operation %s: there is no journal of it", id)
-	}
-	if out.data() {
-		return out.print(a.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "RestoreList", "items": ops})
-	}
-	if len(ops) == 0 {
-		a.say("there are no restores")
-		return nil
-	}
-	var rows [][]string
-	for _, o := range ops {
-		done := 0
-		for _, s := range o.Steps {
-			if s.State == plan.Done {
-				done++
-			}
-		}
-		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), o.Error})
-	}
-	return table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
-}
+func (a *app) restoreAbandonCommand() *cobra.Command {
+	o := &continueOptions{app: a}
+	return o.command("abandon", "Give up a restore that can no longer go back",
+		`Give up a restore that failed after its point of no return, where going on with it does not help either.
 
-func (a *app) printOperation(out *output, o *plan.Operation) error {
-	if out.data() {
-		return out.print(a.Out, o)
-	}
-	var rows [][]string
-	for _, s := range o.Steps {
-		took := ""
-		if s.Started != nil && s.Ended != nil {
-			took = fmt.Sprintf("%.1f s", s.Ended.Sub(*s.Started).Seconds())
-		}
-		rows = append(rows, []string{s.ID, string(s.State), took, s.Error})
-	}
-	return table(a.Out, []string{"STEP", "STATE", "TOOK", "ERROR"}, rows)
-}
-
-// reportRestore says how an operation ended, and what can be typed next.
-func (a *app) reportRestore(p *restore.Prepared, err error) error {
-	op, s := p.Operation, p.Shared
-	switch {
-	case err == nil && op.Phase == plan.Succeeded && s.Replace != nil:
-		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
-		return nil
-	case err == nil && op.Phase == plan.Succeeded:
-		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
-		a.say("the old data is still on the volumes; remove it with: kubectl etcd restore cleanup -n %s %s", s.Namespace, op.ID)
-		return nil
-	case err == nil:
-		a.say("%s is as it was before operation %s", op.Target, op.ID)
-		return nil
-	case errors.Is(err, plan.ErrUndone):
-		a.say("everything was undone: %s is as it was", op.Target)
-	case op.Phase == plan.Failed || op.Phase == plan.GoingBack || op.Phase == plan.Running:
-		a.say("operation %s has not ended; go on with: kubectl etcd restore resume -n %s %s", op.ID, s.Namespace, op.ID)
-	}
-	return err
+Writers, volume policy and budgets get back what it took from them. The data stays as it is: the restored one in
+use, the old one beside it. After that another restore can begin, also with "restore undo" and the operation's name.`,
+		func(ctx context.Context, f *found) error {
+			return o.goOn(ctx, f, fmt.Sprintf("Give up operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Abandon)
+		})
 }

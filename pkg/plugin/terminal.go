@@ -1,9 +1,12 @@
 package plugin
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +18,19 @@ import (
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// confirm asks, and refuses everything but a yes; unchanged says what that leaves as it is.
+func (a *app) confirm(question, unchanged string) error {
+	fmt.Fprint(a.ErrOut, printable(question)+" [y/N] ")
+	answer, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && answer == "" {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
+		return errors.New(unchanged + ": not confirmed")
+	}
+	return nil
 }
 
 // lineEvery is how often a transfer says something where no bar can be drawn.

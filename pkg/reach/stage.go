@@ -72,6 +72,11 @@ func (s *Stage) Inspect(ctx context.Context) (*datadir.State, error) {
 	return ask[datadir.State](ctx, s, agent.RequestInspect, s.place, nil)
 }
 
+// InspectKept looks at what this operation has set aside.
+func (s *Stage) InspectKept(ctx context.Context) (*datadir.State, error) {
+	return ask[datadir.State](ctx, s, agent.RequestInspect, s.place.Kept(), nil)
+}
+
 // Prepare checks that there is room for a snapshot of size bytes and for the
 // data built of it. Upload does so too.
 func (s *Stage) Prepare(ctx context.Context, size int64) (*datadir.Prepared, error) {

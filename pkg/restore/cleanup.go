@@ -16,15 +16,12 @@ type Kept struct {
 
 // Leavings opens an ended operation for its cleanup: what its members' volumes still hold.
 func Leavings(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Cleanup, error) {
-	if !o.Ended() {
-		return nil, refuse("finish it first: kubectl etcd restore resume, or undo", "clean up operation %s: it has not ended (%s)", o.ID, o.Phase)
-	}
-	sh, err := decodeShared(o)
+	r, err := ended(d, kube{d, cfg.Reach}, cfg, o, "clean up")
 	if err != nil {
 		return nil, err
 	}
-	c := &Cleanup{Operation: o, run: &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}}
-	err = c.run.each(func(m *MemberRecord) error {
+	c := &Cleanup{Operation: o, run: r}
+	err = c.run.each(func(_ int, m *MemberRecord) error {
 		st, err := c.run.stage(ctx, m.Name)
 		if err != nil {
 			return err
@@ -58,7 +55,7 @@ type Cleanup struct {
 
 // Run deletes the old data, and then the journal.
 func (c *Cleanup) Run(ctx context.Context) error {
-	err := c.run.each(func(m *MemberRecord) error {
+	err := c.run.each(func(_ int, m *MemberRecord) error {
 		st, err := c.run.stage(ctx, m.Name)
 		if err != nil {
 			return err

@@ -50,8 +50,9 @@ type cluster interface {
 	// Plane finds the control plane as it is now.
 	Plane(ctx context.Context, namespace, name string) (controlplane.ControlPlane, error)
 	Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error)
-	// Backup takes a backup into a folder, and returns the file.
-	Backup(ctx context.Context, p controlplane.ControlPlane, folder string) (string, error)
+	// Backup takes a backup into a folder, and returns the file; of the named member if there is one, and with raw of
+	// what is on its volume.
+	Backup(ctx context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error)
 
 	journal(namespace string, sh *Shared) plan.Journal
 }
@@ -61,6 +62,8 @@ type stage interface {
 	Alive(ctx context.Context) bool
 	Follow(m controlplane.Member)
 	Inspect(ctx context.Context) (*datadir.State, error)
+	// InspectKept looks at what the operation has set aside.
+	InspectKept(ctx context.Context) (*datadir.State, error)
 	Prepare(ctx context.Context, size int64) (*datadir.Prepared, error)
 	Upload(ctx context.Context, src io.ReaderAt, size int64, progress func(done, total int64)) error
 	Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error)
@@ -72,6 +75,11 @@ type stage interface {
 	Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error)
 	// Membership is asked of another member than the stage's.
 	Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error)
+	// HotCheck tells whether Hot could begin. Hot exchanges the data under a running etcd, in steps that are ordered;
+	// Thaw has an etcd run on that it left frozen.
+	HotCheck(ctx context.Context) (*datadir.HotState, error)
+	Hot(ctx context.Context, r datadir.HotRequest, orders <-chan datadir.Order, tell func(datadir.HotState)) (*datadir.Switched, error)
+	Thaw(ctx context.Context) (*datadir.Thawed, error)
 	Close(ctx context.Context) error
 }
 
@@ -81,6 +89,8 @@ type pod struct {
 	UID   types.UID
 	State string // for people
 	Ready bool
+	// Backoff: a container of it has ended so often that it is left alone for a while.
+	Backoff bool
 }
 
 // workload is a StatefulSet or a Deployment that is scaled.

@@ -22,9 +22,11 @@ import (
 // Config is what to restore, and where from.
 type Config struct {
 	Plane controlplane.ControlPlane
-	// Members are those to replace: each an ordinal, the name of a pod or of a member.
+	// Members are those to replace, or to restore where quorum is lost: each an ordinal, the name of a pod or of a member.
 	Members []string
-	// From is the snapshot's file: plain, compressed, or raw.
+	// Skip are members that are gone, and that a restore goes on without.
+	Skip []string
+	// From is the snapshot's file: plain, compressed, or raw. Or it is member/NAME: what that member has.
 	From string
 	// Raw accepts a database file without etcd's trailer.
 	Raw bool
@@ -76,15 +78,29 @@ type Shared struct {
 	StatefulSet string         `json:"statefulSet"`
 	Replicas    int32          `json:"replicas"`
 	Snapshot    SnapshotRecord `json:"snapshot"`
-	// Highest is the highest revision that any client can have seen; Bump is what is added to the snapshot's so that
-	// the restored one is above it. Negative: not computed yet.
+	// Live is the members' revision when the plan was made; 0: none answered.
+	Live int64 `json:"live,omitempty"`
+	// Highest is the highest revision that any client can have seen: of living members, of data on disk, of backups, of
+	// earlier restores. Bump is what is added to the snapshot's so that the restored one is above it. Negative: not
+	// computed yet.
 	Highest int64 `json:"highest"`
 	Bump    int64 `json:"bump"`
 	// BumpAsked says that the user chose the bump.
-	BumpAsked      bool           `json:"bumpAsked,omitempty"`
+	BumpAsked bool `json:"bumpAsked,omitempty"`
+	// Safety is the folder for the safety backup, FromOtherCluster that another cluster's snapshot was accepted: what the
+	// user chose holds for whoever goes on, too.
+	Safety           string `json:"safety,omitempty"`
+	FromOtherCluster bool   `json:"fromOtherCluster,omitempty"`
+	// Writers are all workloads that must be at 0 while etcd is exchanged, as NAMESPACE/KIND/NAME: also those that were
+	// at 0 before.
+	Writers []string `json:"writers,omitempty"`
+	// Differs says, after the restore, how the members' data differs; it never should.
+	Differs        string         `json:"differs,omitempty"`
 	Token          string         `json:"token"`
 	InitialCluster string         `json:"initialCluster"`
 	Members        []MemberRecord `json:"members"`
+	// Skipped are the members, of the same cluster, that are not restored.
+	Skipped []MemberRecord `json:"skipped,omitempty"`
 	// ClusterID is what the restored cluster will be called, hex; known when the first member is built.
 	ClusterID string `json:"clusterID,omitempty"`
 	// OldClusterID was the cluster's before.
@@ -127,6 +143,17 @@ func (s *Shared) member(name string) *MemberRecord {
 		}
 	}
 	return nil
+}
+
+// ErrDiffers says that the restored members do not hold the same data.
+var ErrDiffers = errors.New("the members' data differs")
+
+// Different is ErrDiffers where the members were compared and found different, or nil.
+func (s *Shared) Different() error {
+	if s.Differs == "" {
+		return nil
+	}
+	return fmt.Errorf("compare members: %w: %s", ErrDiffers, s.Differs)
 }
 
 func decodeShared(o *plan.Operation) (*Shared, error) {

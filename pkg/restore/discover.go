@@ -25,7 +25,9 @@ type scene struct {
 	// controllers hold caches, but write through API servers only.
 	controllers []controlplane.Writer
 	budgets     []policyv1.PodDisruptionBudget
-	notes       []string
+	// skipped are left out, because the user says so.
+	skipped []controlplane.Member
+	notes   []string
 }
 
 // look reads everything that the plan depends on, and refuses what cannot be restored.
@@ -38,11 +40,17 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	if sc.set, err = d.Apps.StatefulSets(cfg.Plane.Namespace).Get(ctx, cfg.Plane.Owner.Name, metav1.GetOptions{}); err != nil {
 		return nil, fmt.Errorf("read statefulset %s: %w", cfg.Plane.Owner.Name, err)
 	}
+	if sc.skipped, err = chosen(cfg.Plane, cfg.Skip); err != nil {
+		return nil, err
+	}
 	if err := sc.restorable(cfg); err != nil {
 		return nil, err
 	}
 	if sc.survey, err = survey.Take(ctx, survey.Sources(d.Clients, cfg.Plane, cfg.Reach), false); err != nil {
 		return nil, fmt.Errorf("ask members: %w", err)
+	}
+	if err := sc.whole(cfg); err != nil {
+		return nil, err
 	}
 	var note string
 	if sc.writers, note, err = controlplane.Writers(ctx, d.planes(), cfg.Plane); err != nil {
@@ -94,6 +102,7 @@ func (sc *scene) restorable(cfg Config) error {
 	}
 	for _, m := range members {
 		switch {
+		case sc.skips(m.Name):
 		case m.DataVolume == nil || m.DataVolume.Kind == "emptyDir":
 			return refuse("", "restore %s: member %s keeps its data in no volume that outlives its pod", cfg.Plane.ID(), m.Name)
 		case m.WALDir != "" && !strings.HasPrefix(m.WALDir, m.DataDir+"/"):

@@ -2,17 +2,20 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -31,7 +34,7 @@ func (r *run) actions() map[string]plan.Action {
 		kindQuiet:      action{do: r.quiet},
 		kindEtcdDown:   action{do: r.etcdDown, undo: r.etcdBack},
 		kindSwitch:     action{do: r.switchTo, undo: r.switchBack},
-		kindEtcdUp:     action{do: r.etcdUp, undo: r.etcdDown},
+		kindEtcdUp:     action{do: r.etcdUp, undo: r.etcdUnstart},
 		kindAlarms:     action{do: r.alarms},
 		kindCompare:    action{do: r.compare},
 		kindRestart:    action{do: r.restart},
@@ -54,6 +57,13 @@ func (r *run) stepOf(kind string) *plan.Step {
 func (r *run) etcdSet() workload { return workload{"StatefulSet", r.sh.Namespace, r.sh.StatefulSet} }
 
 func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
+	if err := r.idle(ctx); err != nil {
+		return err
+	}
+	return r.stopEtcd(ctx)
+}
+
+func (r *run) stopEtcd(ctx context.Context) error {
 	// Right before: somebody may have put the policy back that deletes volumes with their pods.
 	policy, err := r.c.Retention(ctx, r.etcdSet())
 	if err != nil {
@@ -63,6 +73,30 @@ func (r *run) etcdDown(ctx context.Context, _ *plan.Task) error {
 		return refuse("pause what manages it, then restore again", "scale %s to 0: its retention policy would delete the volumes; it was put there by %s", r.etcdSet(), r.c.Reverted(ctx, r.etcdSet()))
 	}
 	return r.stop(ctx, r.etcdSet(), nil)
+}
+
+// etcdUnstart stops the members on the new data. A writer that came back by itself may have seen revisions that are
+// about to vanish, and has to read everything anew: its pods go, too.
+func (r *run) etcdUnstart(ctx context.Context, _ *plan.Task) error {
+	if err := r.stopEtcd(ctx); err != nil {
+		return err
+	}
+	for _, object := range r.sh.Writers {
+		w, err := parseWorkload(object)
+		if err != nil {
+			return err
+		}
+		pods, err := r.podsOf(ctx, w)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		for _, p := range pods {
+			if err := r.c.DeletePod(ctx, w, p, &writerGrace); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // etcdBack starts the old members again. That they get healthy is waited for,
@@ -97,7 +131,8 @@ func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
 		return fmt.Errorf("check revision: it is %d now, and the restored one would be %d; restore again", live, r.sh.Snapshot.Revision+r.sh.Bump)
 	}
 	if asked == "" {
-		return nil // no member can take a write
+		r.d.Report.Warn("no member is healthy, so that none can be watched for writers that are not known; without a quorum nothing can be written")
+		return nil
 	}
 	st, err := r.stage(ctx, asked)
 	if err != nil {
@@ -123,7 +158,13 @@ func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
 		return err
 	}
 	return wait(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
-		p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+		var back *Refusal
+		if err := r.idle(ctx); errors.As(err, &back) {
+			return "", false, &stopWaiting{err}
+		} else if err != nil {
+			return "", false, err
+		}
+		p, err := r.plane(ctx)
 		if err != nil {
 			return "", false, err
 		}
@@ -152,11 +193,17 @@ func (r *run) follow(p controlplane.ControlPlane) {
 }
 
 func (r *run) restored(s *survey.Survey) (string, bool, error) {
-	if len(s.Members) != len(r.sh.Members) {
-		return fmt.Sprintf("%d members of %d", len(s.Members), len(r.sh.Members)), false, nil
+	asked := slices.DeleteFunc(slices.Clone(s.Members), func(m survey.Member) bool { return m.Source == nil })
+	if len(asked) != len(r.sh.Members) {
+		return fmt.Sprintf("%d members of %d", len(asked), len(r.sh.Members)), false, nil
 	}
-	for _, m := range s.Members {
+	if slices.Contains(s.Alarms, "CORRUPT") {
+		return "", false, &stopWaiting{errors.New("start etcd: it has a CORRUPT alarm")}
+	}
+	for _, m := range asked {
 		switch {
+		case m.Corrupt():
+			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name)}
 		case m.Status == nil:
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.ClusterID.String() != r.sh.ClusterID:
@@ -165,17 +212,16 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.Revision < r.sh.Snapshot.Revision+r.sh.Bump:
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
-		case slices.Contains(m.Alarms, "CORRUPT"):
-			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name)}
 		}
 	}
 	return "", true, nil
 }
 
 // compare asks for hashes, which takes time in proportion to the data: so it is
-// not part of the outage. Every member was built from the same proven bytes.
+// not part of the outage. Every member was built from the same proven bytes, so a
+// difference is a disk's or etcd's: there is nothing to go back to, and it is told.
 func (r *run) compare(ctx context.Context, _ *plan.Task) error {
-	p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+	p, err := r.plane(ctx)
 	if err != nil {
 		return err
 	}
@@ -185,7 +231,7 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 	}
 	switch s.Consistency {
 	case survey.Differs:
-		return fmt.Errorf("compare members: their data differs: %s", s.Note)
+		r.sh.Differs = s.Note
 	case survey.NotComparable:
 		r.d.Report.Warn("the members' data could not be compared: %s", s.Note)
 	}
@@ -204,8 +250,11 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 		if did, err = st.Disarm(ctx); err == nil {
 			return "", true, nil
 		}
+		if reach.Refused(err) == agent.CodeQuota {
+			return "", false, &stopWaiting{err}
+		}
 		// The member may have got its address only after it was found.
-		if p, perr := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name); perr == nil {
+		if p, perr := r.plane(ctx); perr == nil {
 			r.follow(p)
 		}
 		return "", false, err
@@ -222,7 +271,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 // safety backs up what still answers. Nothing that answers is no reason to stop:
 // then there is nothing to lose.
 func (r *run) safety(ctx context.Context, _ *plan.Task) error {
-	file, err := r.c.Backup(ctx, r.cfg.Plane, r.cfg.Safety)
+	file, err := r.c.Backup(ctx, r.cfg.Plane, r.sh.Safety, "", false)
 	switch {
 	case err == nil:
 		r.d.Report.Step("safety backup: %s", file)
@@ -255,7 +304,7 @@ func (r *run) restart(ctx context.Context, t *plan.Task) error {
 		return err
 	}
 	if !known {
-		pods, err := r.c.Pods(ctx, w)
+		pods, err := r.podsOf(ctx, w)
 		if err != nil {
 			return err
 		}

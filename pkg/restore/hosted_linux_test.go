@@ -168,10 +168,11 @@ func (p *place) Membership(ctx context.Context, of controlplane.Member, r agent.
 func (h *hosted) replace(c *client) (*run, error) {
 	r := &run{d: Deps{Report: silent{h.t}, Now: time.Now}, c: hostedClient{c, h}, stages: map[string]stage{},
 		cfg: Config{Plane: h.controlPlane(), Members: []string{h.x.Name}, Timeout: 30 * time.Second}}
-	m, err := chosen(r.cfg)
+	named, err := chosen(r.cfg.Plane, r.cfg.Members)
 	if err != nil {
 		return nil, err
 	}
+	m := named[0]
 	s, err := r.c.Survey(h.t.Context(), r.cfg.Plane, false)
 	if err != nil {
 		return nil, err

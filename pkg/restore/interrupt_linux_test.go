@@ -31,9 +31,11 @@ func (s silent) Warn(f string, a ...any)     { s.t.Logf("warning: "+f, a...) }
 func (silent) Progress(string, int64, int64) {}
 
 // operate is a restore of this world by a client.
-func (w *world) operate(c *client) *run {
+func (w *world) operate(c *client) *run { return w.operateAs(c, "op1", false, 0) }
+
+func (w *world) operateAs(c *client, id string, raw bool, seen int64) *run {
 	w.t.Helper()
-	src, err := prove(w.t.Context(), w.snapshot, false)
+	src, err := prove(w.t.Context(), w.snapshot, raw)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -50,9 +52,9 @@ func (w *world) operate(c *client) *run {
 		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})
 	}
 	sc.controllers = []controlplane.Writer{{Kind: manager.kind, Namespace: manager.namespace, Name: manager.name, Replicas: 1}}
-	r.sh = share(r.cfg, sc, src)
-	r.op = &plan.Operation{ID: "op1", Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
-	r.sh.Token = "kubectl-etcd-op1"
+	r.sh = share(r.cfg, sc, src, seen)
+	r.op = &plan.Operation{ID: id, Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
+	r.sh.Token = "kubectl-etcd-" + id
 	r.op.Steps = steps(sc, r.sh, r.cfg)
 	return r
 }

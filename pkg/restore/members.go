@@ -59,11 +59,11 @@ func (r *run) closeOwn(ctx context.Context) error {
 }
 
 // each does something for all members at once.
-func (r *run) each(f func(m *MemberRecord) error) error {
+func (r *run) each(f func(i int, m *MemberRecord) error) error {
 	errs := make([]error, len(r.sh.Members))
 	var wg sync.WaitGroup
 	for i := range r.sh.Members {
-		wg.Go(func() { errs[i] = f(&r.sh.Members[i]) })
+		wg.Go(func() { errs[i] = f(i, &r.sh.Members[i]) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -73,7 +73,7 @@ func (r *run) each(f func(m *MemberRecord) error) error {
 // go well at all: space, what is there, and the highest revision of all.
 func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 	states := make([]*datadir.State, len(r.sh.Members))
-	err := r.each(func(m *MemberRecord) error {
+	err := r.each(func(i int, m *MemberRecord) error {
 		st, err := r.stage(ctx, m.Name)
 		if err != nil {
 			return err
@@ -82,11 +82,7 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 		if err != nil {
 			return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 		}
-		for i := range r.sh.Members {
-			if &r.sh.Members[i] == m {
-				states[i] = s
-			}
-		}
+		states[i] = s
 		return r.roomy(m, s)
 	})
 	if err != nil {
@@ -114,7 +110,7 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 // sameCluster refuses another cluster's snapshot. The ids of etcd's change with
 // every restore; the UID of the kube-system namespace does not.
 func (r *run) sameCluster(ctx context.Context) error {
-	if r.src == nil || r.cfg.FromOtherCluster {
+	if r.src == nil || r.sh.FromOtherCluster {
 		return nil
 	}
 	const insist = "pass --from-other-cluster to restore it all the same"
@@ -260,6 +256,9 @@ func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
 	}
 	if now.Inode == m.NewInode {
 		return nil
+	}
+	if err := r.idle(ctx); err != nil {
+		return err
 	}
 	if target := r.sh.Snapshot.Revision + r.sh.Bump; !r.sh.BumpAsked && now.RevisionKnown && now.Revision >= target {
 		return fmt.Errorf("exchange data of member %s: it holds revision %d, and the restored one would be %d; restore again", m.Name, now.Revision, target)

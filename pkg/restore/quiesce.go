@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -61,12 +62,29 @@ var writerGrace = int64(3)
 
 // stop scales a workload to 0 and waits until its pods are gone. They are deleted
 // at once: a StatefulSet would end them one after the other.
+//
+// A kubelet that has begun to end a pod takes note of a shorter grace only ten
+// seconds later, so where it is shorter the pods have to be deleted before their
+// StatefulSet does so. It makes none of that name while one still ends, and is
+// scaled by then. A Deployment would have made others.
 func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
 	r.outageBegins()
+	if grace != nil && w.kind == "StatefulSet" {
+		if err := r.deletePods(ctx, w, grace); err != nil {
+			return err
+		}
+	}
 	if err := r.c.Scale(ctx, w, 0); err != nil {
 		return err
 	}
-	pods, err := r.c.Pods(ctx, w)
+	if err := r.deletePods(ctx, w, grace); err != nil {
+		return err
+	}
+	return r.gone(ctx, w)
+}
+
+func (r *run) deletePods(ctx context.Context, w workload, grace *int64) error {
+	pods, err := r.podsOf(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -75,7 +93,7 @@ func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
 			return err
 		}
 	}
-	return r.gone(ctx, w)
+	return nil
 }
 
 func (r *run) scaleBack(ctx context.Context, t *plan.Task) error {
@@ -159,7 +177,7 @@ func (r *run) retain(ctx context.Context, t *plan.Task) error {
 		return err
 	}
 	var pods []string
-	for _, m := range r.sh.Members {
+	for _, m := range slices.Concat(r.sh.Members, r.sh.Skipped) {
 		pods = append(pods, m.PodName)
 	}
 	return wait(ctx, r.cfg.Timeout, "no volume claim goes with its pod", func(ctx context.Context) (string, bool, error) {

@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,11 +41,15 @@ const (
 // PrepareReplace looks at the cluster and plans to replace the one member that
 // Config.Members names; nothing is changed. Close the result.
 func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
-	m, err := chosen(cfg)
+	named, err := chosen(cfg.Plane, cfg.Members)
 	if err != nil {
 		return nil, err
 	}
-	if err := unfinished(ctx, d, cfg.Plane); err != nil {
+	if len(named) != 1 {
+		return nil, fmt.Errorf("replace member: exactly one has to be named, not %d", len(named))
+	}
+	m := named[0]
+	if _, err := unfinished(ctx, d, cfg.Plane); err != nil {
 		return nil, err
 	}
 	if err := replaceable(cfg.Plane, m); err != nil {
@@ -70,28 +73,6 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.op.Steps = replaceSteps(m.Name)
 	return &Prepared{run: r, Operation: r.op, Shared: r.sh}, nil
-}
-
-// chosen is the one member that is to be replaced.
-func chosen(cfg Config) (controlplane.Member, error) {
-	if len(cfg.Members) != 1 {
-		return controlplane.Member{}, fmt.Errorf("replace member: exactly one has to be named, not %d", len(cfg.Members))
-	}
-	want := cfg.Members[0]
-	if m, ok := cfg.Plane.Member(want); ok {
-		return m, nil
-	}
-	if n, err := strconv.Atoi(want); err == nil && n >= 0 {
-		want = fmt.Sprintf("%s-%d", cfg.Plane.Owner.Name, n)
-	}
-	var known []string
-	for _, m := range cfg.Plane.Members {
-		if m.PodName == want {
-			return m, nil
-		}
-		known = append(known, m.Name)
-	}
-	return controlplane.Member{}, refuse("", "replace member: %s has no member %s; it has %s", cfg.Plane.ID(), cfg.Members[0], strings.Join(known, ", "))
 }
 
 // replaceable refuses what the steps could not carry out.

@@ -33,7 +33,7 @@ func (r *run) replaceActions() map[string]plan.Action {
 
 // survey asks the members where they are now.
 func (r *run) survey(ctx context.Context) (*survey.Survey, error) {
-	p, err := r.c.Plane(ctx, r.sh.Namespace, r.sh.Name)
+	p, err := r.plane(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +290,7 @@ func refusedFor(err, is error, code string) bool {
 
 // deletePod deletes a member's pod, of that uid if one is given.
 func (r *run) deletePod(ctx context.Context, name string, uid types.UID) error {
-	pods, err := r.c.Pods(ctx, r.etcdSet())
+	pods, err := r.podsOf(ctx, r.etcdSet())
 	if err != nil {
 		return err
 	}
@@ -311,7 +311,7 @@ func (r *run) awake(ctx context.Context, t *plan.Task) error {
 		return err
 	}
 	if !known {
-		pods, err := r.c.Pods(ctx, r.etcdSet())
+		pods, err := r.podsOf(ctx, r.etcdSet())
 		if err != nil {
 			return err
 		}

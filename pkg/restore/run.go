@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,9 @@ const undoTimeout = 15 * time.Minute
 // Prepare proves the snapshot, looks at the cluster and makes the plan; nothing
 // is changed. Close the result.
 func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
+	if err := fromMember(ctx, d, &cfg); err != nil {
+		return nil, err
+	}
 	d.Report.Step("proving %s", cfg.From)
 	src, err := prove(ctx, cfg.From, cfg.Raw)
 	if err != nil {
@@ -66,7 +70,8 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.src.LiveKeys == 0 {
 		return refuse("", "restore %s: the snapshot %s holds no keys", r.cfg.Plane.ID(), r.src.File)
 	}
-	if err := unfinished(ctx, r.d, r.cfg.Plane); err != nil {
+	seen, err := unfinished(ctx, r.d, r.cfg.Plane)
+	if err != nil {
 		return err
 	}
 	r.d.Report.Step("looking at %s", r.cfg.Plane.ID())
@@ -75,41 +80,72 @@ func (p *Prepared) make(ctx context.Context) error {
 		return err
 	}
 	p.scene = sc
-	r.sh = share(r.cfg, sc, r.src)
+	r.sh = share(r.cfg, sc, r.src, seen)
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + r.op.ID
 	r.op.Steps = steps(sc, r.sh, r.cfg)
+	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
 	p.Notes = append(p.Notes, sc.notes...)
 	return nil
 }
 
-// unfinished refuses a second restore while the first can still go either way.
-func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) error {
+// unfinished refuses a second restore while the first can still go either way. It returns the highest revision of
+// which the journals of all restores of this control plane know.
+func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) (seen int64, err error) {
 	ops, err := Operations(ctx, d.Clients.Core, p.Namespace)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, o := range ops {
-		if o.Target == p.ID() && !o.Ended() {
-			return refuse(fmt.Sprintf("finish it with: kubectl etcd restore resume -n %s %s, or take it back with: kubectl etcd restore undo -n %s %s", p.Namespace, o.ID, p.Namespace, o.ID),
-				"restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase)
+		if o.Target != p.ID() {
+			continue
 		}
+		if !o.Ended() {
+			return 0, refuse(goOn(&o, p.Namespace), "restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase)
+		}
+		sh, err := decodeShared(&o)
+		if err != nil {
+			return 0, err
+		}
+		seen = max(seen, sh.Highest, sh.Snapshot.Revision+max(sh.Bump, 0))
 	}
-	return nil
+	return seen, nil
 }
 
-func share(cfg Config, sc *scene, src *source) *Shared {
+// goOn says what can be typed about an operation that has not ended.
+func goOn(o *plan.Operation, namespace string) string {
+	back := fmt.Sprintf("take it back with: kubectl etcd restore undo -n %s %s", namespace, o.ID)
+	if o.Committed() {
+		back = fmt.Sprintf("give it up with: kubectl etcd restore abandon -n %s %s", namespace, o.ID)
+	}
+	return fmt.Sprintf("finish it with: kubectl etcd restore resume -n %s %s, or %s", namespace, o.ID, back)
+}
+
+// share begins what the steps share; seen is the highest revision of which earlier operations know.
+func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
-		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0}
+		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster}
+	for _, w := range sc.writers {
+		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
+	}
 	highest, cluster, ok := sc.highest()
 	if ok {
-		sh.Highest, sh.OldClusterID = highest, cluster.String()
+		sh.Live, sh.OldClusterID = highest, cluster.String()
+	}
+	sh.Highest = max(sh.Live, seen)
+	if src.sidecar != nil {
+		sh.Highest = max(sh.Highest, src.sidecar.RevisionAfter)
 	}
 	var initial []string
 	for _, m := range cfg.Plane.Members {
-		sh.Members = append(sh.Members, MemberRecord{Name: m.Name, PodName: m.PodName, Node: m.Node, PeerURLs: strings.Join(m.AdvertisePeerURLs, ",")})
+		rec := MemberRecord{Name: m.Name, PodName: m.PodName, Node: m.Node, PeerURLs: strings.Join(m.AdvertisePeerURLs, ",")}
+		if slices.ContainsFunc(sc.skipped, func(o controlplane.Member) bool { return o.Name == m.Name }) {
+			sh.Skipped = append(sh.Skipped, rec)
+		} else {
+			sh.Members = append(sh.Members, rec)
+		}
 		for _, u := range m.AdvertisePeerURLs {
 			initial = append(initial, m.Name+"="+u)
 		}
@@ -123,7 +159,7 @@ func share(cfg Config, sc *scene, src *source) *Shared {
 func (p *Prepared) Run(ctx context.Context) error {
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
 		// Another one may have begun, and died, since the plan was made.
-		if err := unfinished(ctx, p.run.d, p.run.cfg.Plane); err != nil {
+		if _, err := unfinished(ctx, p.run.d, p.run.cfg.Plane); err != nil {
 			return err
 		}
 		return runner.Run(ctx, p.run.op)
@@ -215,6 +251,7 @@ func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prep
 		return nil, err
 	}
 	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}
+	r.cfg.Plane = r.withoutSkipped(cfg.Plane)
 	if cfg.From != "" {
 		if r.src, err = prove(ctx, cfg.From, sh.Snapshot.Raw); err != nil {
 			return nil, err
@@ -240,4 +277,17 @@ func (p *Prepared) Resume(ctx context.Context) error {
 // Undo takes back what was done.
 func (p *Prepared) Undo(ctx context.Context) error {
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error { return runner.Undo(ctx, p.Operation) })
+}
+
+// Abandon ends an operation that can only go on, without going on: its data stays as it is, and writers, retention
+// policy and budgets get back what it took from them.
+func (p *Prepared) Abandon(ctx context.Context) error {
+	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
+		return runner.Abandon(ctx, p.Operation, givesBack)
+	})
+}
+
+// givesBack tells the steps that only return what others need.
+func givesBack(s plan.Step) bool {
+	return s.Kind == kindWriterUp || s.Kind == kindRetainBack || s.Kind == kindBudgetBack
 }

@@ -86,12 +86,12 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	for _, b := range sc.budgets {
 		add(kindBudgetBack, b.Namespace+"/"+b.Name, "create disruption budget "+b.Name+" again", "")
 	}
-	add(kindCompare, "", "compare the members' data at one revision", "")
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {
 			add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "")
 		}
 	}
+	add(kindCompare, "", "compare the members' data at one revision", "")
 	add(kindFinish, "", "remove the utility pods; the old data stays on the volumes", "")
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // poll is how often a wait looks.
@@ -52,14 +54,46 @@ func (r *run) gone(ctx context.Context, w workload) error {
 			return "", false, err
 		}
 		if n != 0 {
-			return "", false, &stopWaiting{refuse("pause what manages it, then restore again", "scale %s to 0: it was put back to %d by %s", w, n, r.c.Reverted(ctx, w))}
+			return "", false, &stopWaiting{r.putBack(ctx, w, n)}
 		}
-		pods, err := r.c.Pods(ctx, w)
+		pods, err := r.podsOf(ctx, w)
 		if err != nil || len(pods) == 0 {
 			return "", err == nil, err
 		}
 		return fmt.Sprintf("%d pods, one of them %s (%s)", len(pods), pods[0].Name, pods[0].State), false, nil
 	})
+}
+
+func (r *run) putBack(ctx context.Context, w workload, n int32) error {
+	return refuse("pause what manages it, then restore again", "scale %s to 0: it was put back to %d by %s", w, n, r.c.Reverted(ctx, w))
+}
+
+// idle refuses when a writer is back before its time: it would write to data that is being exchanged, or read what
+// may be taken back yet.
+func (r *run) idle(ctx context.Context) error {
+	for _, object := range r.sh.Writers {
+		w, err := parseWorkload(object)
+		if err != nil {
+			return err
+		}
+		n, err := r.c.Replicas(ctx, w)
+		switch {
+		case apierrors.IsNotFound(err):
+			continue // it was deleted, and writes nothing
+		case err != nil:
+			return err
+		case n != 0:
+			return r.putBack(ctx, w, n)
+		}
+		pods, err := r.podsOf(ctx, w)
+		if err != nil {
+			return err
+		}
+		if len(pods) > 0 {
+			return refuse("pause what makes its pods, then restore again", "keep %s at 0: it has a pod %s (%s)", w, pods[0].Name, pods[0].State)
+		}
+	}
+	return nil
 }
 
 // ready waits until as many pods as the spec asks for are ready.
@@ -69,7 +103,10 @@ func (r *run) ready(ctx context.Context, w workload) error {
 		if err != nil {
 			return "", false, err
 		}
-		pods, err := r.c.Pods(ctx, w)
+		if w == r.etcdSet() {
+			n -= int32(len(r.sh.Skipped))
+		}
+		pods, err := r.podsOf(ctx, w)
 		if err != nil {
 			return "", false, err
 		}

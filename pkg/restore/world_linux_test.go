@@ -303,8 +303,21 @@ func (c *client) Survey(ctx context.Context, p controlplane.ControlPlane, hashes
 	return survey.Take(ctx, sources, hashes)
 }
 
-func (c *client) Backup(context.Context, controlplane.ControlPlane, string) (string, error) {
-	return c.snapshot, c.alive()
+// Backup takes none of what lives: the snapshot is there. A raw one is the file itself.
+func (c *client) Backup(_ context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error) {
+	if !raw {
+		return c.snapshot, c.alive()
+	}
+	m, ok := p.Member(member)
+	if !ok {
+		return "", fmt.Errorf("no member %s", member)
+	}
+	b, err := os.ReadFile(filepath.Join(m.DataDir, "member", "snap", "db"))
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(folder, "raw.db")
+	return file, os.WriteFile(file, b, 0o600)
 }
 
 // Stage works on the data directory itself, with what the agent runs there.
@@ -323,6 +336,10 @@ func (p *place) Follow(m controlplane.Member) { p.m = m }
 func (p *place) Close(context.Context) error  { return p.c.alive() }
 func (p *place) Inspect(ctx context.Context) (*datadir.State, error) {
 	return onNode(p, func() (*datadir.State, error) { return datadir.Inspect(ctx, p.Place) })
+}
+
+func (p *place) InspectKept(ctx context.Context) (*datadir.State, error) {
+	return onNode(p, func() (*datadir.State, error) { return datadir.Inspect(ctx, p.Kept()) })
 }
 
 // onNode does nothing for a dead client.

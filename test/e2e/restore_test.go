@@ -121,7 +121,7 @@ func TestRestoreInterrupted(t *testing.T) {
 			p.signal(syscall.SIGKILL)
 			<-p.done
 			u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes").fails(1, `.*has not ended \(running\)`, `finish it with: .*resume.*undo.*`)
-			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace).exits(0)
+			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace, "--yes").exits(0)
 			t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 			back := time.Now()
 			w.writes(t, 20)

@@ -1,0 +1,147 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+)
+
+// restoreReporter shows a restore's steps and uploads.
+type restoreReporter struct {
+	reporter
+	began time.Time
+}
+
+func (r *restoreReporter) Begin(s plan.Step, undo bool) {
+	r.began = time.Now()
+	what := s.What
+	if undo {
+		if s.Back == "" {
+			return
+		}
+		what = "undo: " + s.Back + " (" + s.ID + ")"
+	}
+	r.app.say("%s", what)
+}
+
+func (r *restoreReporter) End(s plan.Step, undo bool, err error) {
+	r.Done()
+	if err == nil {
+		r.app.explain("%s: %.1f s", s.ID, time.Since(r.began).Seconds())
+	}
+}
+
+func (r *restoreReporter) Progress(what string, done, total int64) {
+	r.reporter.Progress(done, total, -1)
+}
+
+// show prints the plan.
+func (o *restoreOptions) show(p *restore.Prepared) error {
+	if o.out.data() {
+		if o.dryRun != "client" {
+			return nil // the result is printed at the end
+		}
+		return o.out.print(o.app.Out, restorePlan(p))
+	}
+	w := o.app.Out
+	s := p.Shared
+	if s.Replace != nil {
+		fmt.Fprintln(w, printable(fmt.Sprintf("Replace member %s of %s; the other members have all of its data (%s)", s.Members[0].Name, p.Operation.Target, humanize.IBytes(uint64(s.Replace.Size)))))
+		return table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation))
+	}
+	fmt.Fprintln(w, printable(fmt.Sprintf("Restore %s from %s (%s, revision %d, %d keys)", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)))
+	if s.Live > 0 {
+		fmt.Fprintf(w, "Its etcd is at revision %d now: what was written since the snapshot will be gone.\n", s.Live)
+	} else {
+		fmt.Fprintln(w, "No member of it answers now.")
+	}
+	if err := table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation)); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
+	for _, n := range p.Notes {
+		o.app.warn("%s", n)
+	}
+	return nil
+}
+
+func planRows(op *plan.Operation) [][]string {
+	var rows [][]string
+	for i, s := range op.Steps {
+		outage := ""
+		if s.Outage {
+			outage = "yes"
+		}
+		back := s.Back
+		if back == "" {
+			back = "-"
+		}
+		if op.Step(s.ID).Commit {
+			back = "from here only forward"
+		}
+		rows = append(rows, []string{fmt.Sprint(i + 1), outage, s.What, back})
+	}
+	return rows
+}
+
+// restoreResult is the stable JSON of plans and results.
+type restoreResult struct {
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Operation  *plan.Operation `json:"operation"`
+	Restore    *restore.Shared `json:"restore"`
+	Notes      []string        `json:"notes,omitempty"`
+	// OutageSeconds is from the first writer that was stopped until all were ready again.
+	OutageSeconds float64 `json:"outageSeconds,omitempty"`
+}
+
+func restorePlan(p *restore.Prepared) restoreResult {
+	op := *p.Operation
+	op.Data = nil
+	r := restoreResult{APIVersion: "kubectl-etcd.io/v1", Kind: "Restore", Operation: &op, Restore: p.Shared, Notes: p.Notes}
+	if !p.Shared.OutageEnded.IsZero() {
+		r.OutageSeconds = p.Shared.OutageEnded.Sub(p.Shared.OutageBegan).Seconds()
+	}
+	return r
+}
+
+// report says how it ended.
+func (o *restoreOptions) report(p *restore.Prepared, err error) error {
+	if o.out.data() && err == nil {
+		return errors.Join(o.out.print(o.app.Out, restorePlan(p)), p.Shared.Different())
+	}
+	return o.app.reportRestore(p, err)
+}
+
+// reportRestore says how an operation ended, and what can be typed next.
+func (a *app) reportRestore(p *restore.Prepared, err error) error {
+	op, s := p.Operation, p.Shared
+	switch {
+	case err == nil && op.Phase == plan.Abandoned:
+		a.say("gave up operation %s; what it has set aside is still on the volumes", op.ID)
+		return nil
+	case err == nil && op.Phase == plan.Succeeded && s.Replace != nil:
+		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
+		return s.Different()
+	case err == nil && op.Phase == plan.Succeeded:
+		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
+		a.say("the old data is still on the volumes; take it back with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
+		return s.Different()
+	case err == nil:
+		a.say("%s is as it was before operation %s", op.Target, op.ID)
+		return nil
+	case errors.Is(err, plan.ErrUndone):
+		a.say("everything was undone: %s is as it was", op.Target)
+	case op.Phase == plan.Failed || op.Phase == plan.GoingBack || op.Phase == plan.Running:
+		a.say("operation %s has not ended; go on with: kubectl etcd restore resume -n %s %s", op.ID, s.Namespace, op.ID)
+		if op.Committed() {
+			a.say("or give it up with: kubectl etcd restore abandon -n %s %s", s.Namespace, op.ID)
+		}
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// OldData copies what an ended restore has set aside into a folder, from the
+// member that had the most of it, and returns the file. That is how a restore is
+// taken back whose data clients have seen: the old data is restored like a
+// snapshot, above every revision seen since. To exchange it back as it is would
+// take the revisions back, too, and API servers would serve for ever what they remember.
+func OldData(ctx context.Context, d Deps, cfg Config, o *plan.Operation, folder string) (string, error) {
+	r, err := ended(d, kube{d, cfg.Reach}, cfg, o, "take back")
+	if err != nil {
+		return "", err
+	}
+	return r.oldData(ctx, folder)
+}
+
+// ended opens an operation of which only what it has left is of interest.
+func ended(d Deps, c cluster, cfg Config, o *plan.Operation, verb string) (*run, error) {
+	if !o.Ended() {
+		return nil, refuse(goOn(o, cfg.Plane.Namespace), "%s operation %s: it has not ended (%s)", verb, o.ID, o.Phase)
+	}
+	sh, err := decodeShared(o)
+	if err != nil {
+		return nil, err
+	}
+	return &run{d: d, c: c, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}, nil
+}
+
+func (r *run) oldData(ctx context.Context, folder string) (file string, err error) {
+	switch {
+	case r.sh.Replace != nil:
+		return "", refuse("", "take back operation %s: it has replaced one member, and the others have all of its data", r.op.ID)
+	case r.op.Phase == plan.WentBack:
+		return "", refuse("", "take back operation %s: it was taken back already", r.op.ID)
+	}
+	defer func() { err = errors.Join(err, r.closeOwn(context.WithoutCancel(ctx))) }()
+	found := make([]*datadir.State, len(r.sh.Members))
+	if err := r.each(func(i int, m *MemberRecord) error {
+		st, err := r.stage(ctx, m.Name)
+		if err != nil {
+			return err
+		}
+		s, err := st.InspectKept(ctx)
+		if err != nil {
+			return fmt.Errorf("look at the old data of member %s: %w", m.Name, err)
+		}
+		found[i] = s
+		return nil
+	}); err != nil {
+		return "", err
+	}
+	name, place := "", datadir.Place{}
+	best := int64(-1)
+	for i, s := range found {
+		m := r.sh.Members[i]
+		if s.Exists && s.RevisionKnown && s.Inode != m.NewInode && s.Revision > best {
+			member, _ := r.cfg.Plane.Member(m.Name)
+			name, best = m.Name, s.Revision
+			place = datadir.Place{DataDir: member.DataDir, Op: r.op.ID}.Kept()
+		}
+	}
+	if name == "" {
+		return "", refuse("", "take back operation %s: its old data is on no volume any more", r.op.ID)
+	}
+	p := r.cfg.Plane
+	p.Members = append(p.Members[:0:0], p.Members...)
+	for i := range p.Members {
+		if p.Members[i].Name == name {
+			p.Members[i].DataDir, p.Members[i].WALDir = place.DataDir, ""
+		}
+	}
+	r.d.Report.Step("copying the old data of member %s, revision %d", name, best)
+	if file, err = r.c.Backup(ctx, p, folder, name, true); err != nil {
+		return "", fmt.Errorf("copy the old data of member %s: %w", name, err)
+	}
+	return file, nil
+}

@@ -1,0 +1,107 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// TestTakeBack: the data that a restore has set aside is copied, and restored like a snapshot.
+func TestTakeBack(t *testing.T) {
+	for _, members := range []int{1, 3} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			w := newWorld(t, members)
+			c := w.client(-1)
+			r := w.operate(c)
+			if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+				t.Fatal(err)
+			}
+			w.isRestored(r)
+			restored := w.facts()
+			old, err := ended(r.d, c, r.cfg, r.op, "take back")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := old.oldData(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.snapshot = file
+			second := w.operateAs(c, "op2", true, restored.Revision)
+			if err := second.runner(c).Run(t.Context(), second.op); err != nil {
+				t.Fatal(err)
+			}
+			if f := w.facts(); f.Revision <= restored.Revision || f.Cluster == restored.Cluster || f.Cluster == w.before.Cluster {
+				t.Errorf("at revision %d of cluster %s, after %d of %s", f.Revision, f.Cluster, restored.Revision, restored.Cluster)
+			}
+			if !w.has(beforeKey) || !w.has(afterKey) {
+				t.Errorf("key before the snapshot: %t, after it: %t", w.has(beforeKey), w.has(afterKey))
+			}
+		})
+	}
+}
+
+// TestOldDataIsGone: what has been cleaned up cannot be taken back.
+func TestOldDataIsGone(t *testing.T) {
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(w.plane().Members[0].DataDir + "/.kubectl-etcd"); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := r.oldData(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "on no volume any more") {
+		t.Errorf("%q, %v", file, err)
+	}
+}
+
+// TestAbandon: an operation that fails after its commit is given up. The writers run again, and what was restored stays.
+func TestAbandon(t *testing.T) {
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	runner := r.runner(c)
+	runner.Actions[kindServe] = action{do: func(context.Context, *plan.Task) error { return errOnPurpose }}
+	if err := runner.Run(t.Context(), r.op); !errors.Is(err, errOnPurpose) || errors.Is(err, plan.ErrUndone) || r.op.Phase != plan.Failed {
+		t.Fatal(err, r.op.Phase)
+	}
+	second, c2 := w.again()
+	if err := second.runner(c2).Abandon(t.Context(), second.op, givesBack); err != nil {
+		t.Fatal(err)
+	}
+	if !second.op.Ended() {
+		t.Errorf("phase %s", second.op.Phase)
+	}
+	w.isRestored(second)
+}
+
+// TestWriterComesBack: a controller scales a writer up while etcd is being exchanged. It must not meet the new data.
+func TestWriterComesBack(t *testing.T) {
+	for _, at := range []string{kindEtcdDown, kindSwitch, kindEtcdUp} {
+		t.Run(at, func(t *testing.T) {
+			w := newWorld(t, 1)
+			c := w.client(-1)
+			r := w.operate(c)
+			runner := r.runner(c)
+			real := runner.Actions[at]
+			runner.Actions[at] = action{undo: real.Undo, do: func(ctx context.Context, task *plan.Task) error {
+				if err := c.Scale(ctx, apiserver, 2); err != nil {
+					return err
+				}
+				return real.Do(ctx, task)
+			}}
+			err := runner.Run(t.Context(), r.op)
+			if !errors.Is(err, plan.ErrUndone) || !strings.Contains(err.Error(), "it was put back to 2 by manager somebody") {
+				t.Fatal(err)
+			}
+			w.isAsBefore()
+		})
+	}
+}

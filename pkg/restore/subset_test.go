@@ -1,0 +1,81 @@
+package restore
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+)
+
+func threeMembers() controlplane.ControlPlane {
+	p := controlplane.ControlPlane{Namespace: testNamespace, Name: testSet, Owner: controlplane.Owner{Kind: "StatefulSet", Name: testSet}}
+	for _, name := range []string{"a", "b", "c"} {
+		n := string(name[0] - 'a' + '0')
+		p.Members = append(p.Members, controlplane.Member{Name: name, Namespace: testNamespace, PodName: testSet + "-" + n, Pod: testSet + "-" + n})
+	}
+	return p
+}
+
+// answering is what the members say of themselves: a revision, or 0 for no answer.
+func answering(p controlplane.ControlPlane, revisions ...int64) *survey.Survey {
+	s := &survey.Survey{}
+	for i, rev := range revisions {
+		m := survey.Member{Name: p.Members[i].Name, Source: &p.Members[i]}
+		if rev > 0 {
+			m.Status = &etcd.Status{Revision: rev}
+		}
+		s.Members = append(s.Members, m)
+	}
+	return s
+}
+
+func TestChosen(t *testing.T) {
+	p := threeMembers()
+	got, err := chosen(p, []string{"0", "kube-etcd-1", "c", "a"})
+	if err != nil || len(got) != 3 || got[0].Name != "a" || got[1].Name != "b" || got[2].Name != "c" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"3", "-1", "kube-etcd", ""} {
+		if got, err := chosen(p, []string{bad}); err == nil || !strings.Contains(err.Error(), "has a, b, c") {
+			t.Errorf("%q: %v, %v", bad, got, err)
+		}
+	}
+}
+
+// TestWhole: which members may be named and left out while quorum is lost.
+func TestWhole(t *testing.T) {
+	for name, c := range map[string]struct {
+		members, skip []string
+		revisions     []int64
+		want, hint    string // of the refusal; none
+	}{
+		"all":                        {nil, nil, []int64{0, 0, 0}, "", ""},
+		"all by name":                {[]string{"0", "1", "2"}, nil, []int64{0, 0, 7}, "", ""},
+		"two of three":               {[]string{"0", "1"}, nil, []int64{0, 0, 7}, "before these members are restored too: c; member c still has revision 7, which can be restored on all: --from member/c", "add --member c,"},
+		"one of three, nobody left":  {[]string{"b"}, nil, []int64{0, 0, 0}, "before these members are restored too: a, c", "add --member a --member c,"},
+		"one is gone":                {nil, []string{"2"}, []int64{9, 0, 0}, "", ""},
+		"one is gone, all others":    {[]string{"0", "1"}, []string{"c"}, []int64{0, 0, 0}, "", ""},
+		"one is gone, one forgotten": {[]string{"0"}, []string{"c"}, []int64{0, 0, 0}, "restored too: b", "add --member b,"},
+		"two are gone":               {nil, []string{"1", "2"}, []int64{9, 0, 0}, "1 of 3 members are no quorum", "restore more of them: leave out some --skip-member"},
+		"what answers is left out":   {nil, []string{"0"}, []int64{9, 0, 0}, "it answers, and would go on with its old data", "leave out --skip-member a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := threeMembers()
+			skipped, err := chosen(p, c.skip)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sc := &scene{survey: answering(p, c.revisions...), skipped: skipped}
+			err = sc.whole(Config{Plane: p, Members: c.members, Skip: c.skip})
+			switch refusal, _ := err.(*Refusal); {
+			case c.want == "" && err == nil:
+			case refusal == nil || c.want == "":
+				t.Errorf("%v", err)
+			case !strings.Contains(refusal.Reason, c.want) || !strings.HasPrefix(refusal.Hint, c.hint):
+				t.Errorf("%q, %q", refusal.Reason, refusal.Hint)
+			}
+		})
+	}
+}
