@@ -37,7 +37,7 @@ help: ## list the targets
 .PHONY: build
 build: bin/kubectl-etcd ## build bin/kubectl-etcd, agents included
 
-bin/kubectl-etcd: $(SOURCES) $(AGENTS) $(LOADERS) manifests/rbac-backup.yaml
+bin/kubectl-etcd: $(SOURCES) $(AGENTS) $(LOADERS) $(wildcard manifests/rbac-*.yaml)
 	go build -ldflags "$(call LDFLAGS,$(VERSION))" -o $@ ./cmd/kubectl-etcd
 
 .PHONY: agents
@@ -111,11 +111,22 @@ e2e: build ## the plugin against real clusters (RUN=regexp KEEP=1)
 .PHONY: e2e-full
 e2e-full: build testbed-bin testbed ## every interruption of a restore, and every end-to-end test (hours)
 	RESTORE_CELLS=all go test -count=1 -timeout=120m -run='TestInterrupted' -v ./pkg/restore
-	go test -count=1 -tags=e2e -timeout=180m ./test/e2e/...
+	RESTORE_KIND_CELLS=all go test -count=1 -tags=e2e -timeout=600m -v ./test/e2e/...
 
 .PHONY: bench
-bench: build ## the table of docs/performance.md, measured here
+bench: build ## the tables of docs/performance.md, measured here
+	$(MAKE) bench-backup
+	hack/testbed/clean.sh bench
+	$(MAKE) bench-restore
+
+.PHONY: bench-backup
+bench-backup: build ## only those of backups
 	@kubeconfig=$$(hack/testbed/cluster.sh bench 1 3.6.8-0-sh); . hack/testbed/env.sh; go run ./hack/bench -cluster bench -kubeconfig "$$kubeconfig"
+
+.PHONY: bench-restore
+bench-restore: build ## only that of restores (BENCH_RESTORE_SIZES=64Mi,2Gi BENCH_RESTORE_ROUNDS=3)
+	@report=$$(mktemp); trap 'cat "$$report"; rm -f "$$report"' EXIT; \
+	BENCH_RESTORE_REPORT=$$report go test -count=1 -tags=e2e,bench -timeout=300m -run='^TestRestoreBench$$' -v ./test/e2e >&2
 
 .PHONY: verify
 verify: ## everything but tests: format, vet, linters, generated files, manifests

@@ -45,7 +45,7 @@ check_format() {
 
 check_vet() {
   go vet ./...
-  go vet -tags e2e ./test/e2e/...
+  go vet -tags e2e,bench ./test/e2e/...
   go vet -tags dist ./hack/dist
   (cd test/streaming && go vet ./...)
   # The test bed's programs, as far as what they are built on was compiled here; compiling Kubernetes only to vet two files is not worth it.
@@ -61,7 +61,7 @@ check_vet_darwin() { GOOS=darwin GOARCH=arm64 go vet ./cmd/kubectl-etcd ./pkg/st
 
 check_staticcheck() {
   (cd hack/tools && go build -o "$WORK/staticcheck" honnef.co/go/tools/cmd/staticcheck)
-  "$WORK/staticcheck" -tags e2e,dist ./...
+  "$WORK/staticcheck" -tags e2e,bench,dist ./...
   (cd test/streaming && "$WORK/staticcheck" ./...)
 }
 

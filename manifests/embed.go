@@ -29,6 +29,11 @@ var agents embed.FS
 //go:embed rbac-backup.yaml
 var RBAC string
 
+// RestoreRBAC is what `kubectl etcd restore` needs: a Role, and a ClusterRole that can be left out.
+//
+//go:embed rbac-restore.yaml
+var RestoreRBAC string
+
 // Loader returns the loader for a Linux node of that architecture (GOARCH).
 func Loader(arch string) ([]byte, error) {
 	b, err := loaders.ReadFile("loader/loader-" + arch)

@@ -45,16 +45,30 @@ func run(dir string, only bool) error {
 // pages are the reference, by file name.
 func pages(root *cobra.Command) map[string][]byte {
 	out := map[string][]byte{}
-	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() && c.Name() != "help" {
-			out[fileName(c)] = page(c)
-		}
+	for _, c := range all(root) {
+		out[fileName(c)] = page(c)
 	}
 	out["README.md"] = index(root)
 	return out
 }
 
-func fileName(c *cobra.Command) string { return c.Name() + ".md" }
+// all are the commands of a command, each before its own.
+func all(parent *cobra.Command) (out []*cobra.Command) {
+	for _, c := range parent.Commands() {
+		// help is cobra's, and completion's own commands are scripts for shells.
+		if c.IsAvailableCommand() && c.Name() != "help" && parent.Name() != "completion" {
+			out = append(append(out, c), all(c)...)
+		}
+	}
+	return out
+}
+
+// name is what is typed after `kubectl etcd`.
+func name(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), c.Root().CommandPath()+" ")
+}
+
+func fileName(c *cobra.Command) string { return strings.ReplaceAll(name(c), " ", "-") + ".md" }
 
 const generated = "<!-- Made by `make docs`; do not edit. -->\n"
 
@@ -62,10 +76,8 @@ const generated = "<!-- Made by `make docs`; do not edit. -->\n"
 func index(root *cobra.Command) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s# kubectl etcd\n\n%s\n\n| command | |\n|---|---|\n", generated, text(root.Long))
-	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() && c.Name() != "help" {
-			fmt.Fprintf(&b, "| [`%s`](%s) | %s |\n", c.Name(), fileName(c), cell(c.Short))
-		}
+	for _, c := range all(root) {
+		fmt.Fprintf(&b, "| [`%s`](%s) | %s |\n", name(c), fileName(c), cell(c.Short))
 	}
 	flags(&b, "Flags of all commands", root.PersistentFlags())
 	return b.Bytes()
@@ -73,7 +85,7 @@ func index(root *cobra.Command) []byte {
 
 func page(c *cobra.Command) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s# kubectl etcd %s\n\n%s.\n\n```text\n%s\n```\n", generated, c.Name(), c.Short, strings.Replace(c.UseLine(), "kubectl-etcd", "kubectl etcd", 1))
+	fmt.Fprintf(&b, "%s# kubectl etcd %s\n\n%s.\n\n```text\n%s\n```\n", generated, name(c), c.Short, strings.Replace(c.UseLine(), "kubectl-etcd", "kubectl etcd", 1))
 	if c.Long != "" {
 		fmt.Fprintf(&b, "\n%s\n", text(c.Long))
 	}

@@ -10,6 +10,11 @@ const (
 	RequestBuild    = "build"    // datadir.BuildRequest → datadir.Built; progress: strings
 	RequestExchange = "exchange" // datadir.ExchangeRequest → datadir.Exchanged
 	RequestDiscard  = "discard"  // datadir.Place → datadir.Discarded
+	// The orders of a hot exchange are uploaded, a line each, in its conversation; its progress is datadir.HotState.
+	RequestHot  = "hot"  // datadir.HotRequest → datadir.Switched
+	RequestThaw = "thaw" // datadir.Place → datadir.Thawed
+	// Whether a hot exchange could begin.
+	RequestHotCheck = "hot-check" // datadir.Place → datadir.HotState
 )
 
 // Codes of their refusals; frame.CodeNoSpace and frame.CodeBadRequest are others.
@@ -23,6 +28,9 @@ const (
 	CodeBadSnapshot = "bad-snapshot"    // datadir.ErrBadSnapshot
 	CodeSeparateLog = "separate-log"    // datadir.ErrSeparateLog
 	CodeJoined      = "joined"          // datadir.ErrJoined
+	CodeNoExchange  = "no-exchange"     // datadir.ErrNoExchange
+	CodeHolder      = "wrong-holder"    // datadir.ErrHolder
+	CodeThawed      = "thawed"          // datadir.ErrThawed, for no other of these reasons
 )
 
 // PrepareRequest asks for room for a snapshot.

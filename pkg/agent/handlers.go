@@ -31,5 +31,8 @@ func Handlers() map[string]Handler {
 		RequestExchange: onDataDir(exchangeData),
 		RequestDiscard:  onDataDir(discardData),
 		RequestSeed:     onDataDir(datadir.Seed),
+		RequestHot:      hotExchange,
+		RequestThaw:     onDataDir(thawData),
+		RequestHotCheck: onDataDir(checkHot),
 	}
 }

@@ -24,7 +24,10 @@ var refusals = []struct {
 	{datadir.ErrBadSnapshot, CodeBadSnapshot},
 	{datadir.ErrSeparateLog, CodeSeparateLog},
 	{datadir.ErrJoined, CodeJoined},
+	{datadir.ErrNoExchange, CodeNoExchange},
+	{datadir.ErrHolder, CodeHolder},
 	{datadir.ErrInvalid, frame.CodeBadRequest},
+	{datadir.ErrThawed, CodeThawed},
 }
 
 // onDataDir makes a handler of what is done to a data directory. A reply that could not be sent is no loss: everything
@@ -36,16 +39,21 @@ func onDataDir[Request, Reply any](do func(ctx context.Context, r Request, progr
 			return err
 		}
 		reply, err := do(ctx, r, func(step string) { s.Progress(step) })
-		for _, refusal := range refusals {
-			if errors.Is(err, refusal.err) {
-				return frame.Errorf(refusal.code, "%v", err)
-			}
-		}
 		if err != nil {
-			return err
+			return refusal(err)
 		}
 		return s.End(reply)
 	}
+}
+
+// refusal gives an error its code, if it has one.
+func refusal(err error) error {
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return frame.Errorf(r.code, "%v", err)
+		}
+	}
+	return err
 }
 
 func inspectData(ctx context.Context, p datadir.Place, _ func(string)) (*datadir.State, error) {

@@ -99,8 +99,13 @@ const defragTimeout = 5 * time.Minute
 // fullShare of its quota, or more, and a database has to be made smaller before its alarm goes.
 const fullShare = 0.8
 
+// nearlyFull is the same where there is no alarm.
+const nearlyFull = 0.9
+
 // disarm takes back the NOSPACE alarms that a snapshot brought along: they name
-// a member that no longer exists, and refuse every write. Others stay.
+// a member that no longer exists, and refuse every write. Others stay. A database
+// that fills its quota is made smaller also where there is no alarm yet: the first
+// write would raise it.
 func disarm(ctx context.Context, s *Session) error {
 	var req Endpoint
 	if err := s.Decode(&req); err != nil {
@@ -114,10 +119,7 @@ func disarm(ctx context.Context, s *Session) error {
 			return err
 		}
 		alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
-		if len(alarms) == 0 {
-			return s.End(DisarmReply{})
-		}
-		freed, err := shrink(ctx, c)
+		freed, err := shrink(ctx, c, len(alarms) > 0)
 		if err != nil {
 			return err
 		}
@@ -130,17 +132,22 @@ func disarm(ctx context.Context, s *Session) error {
 	})
 }
 
-// shrink compacts and defragments a member whose database fills its quota.
-func shrink(ctx context.Context, c *etcd.Conn) (int64, error) {
+// shrink compacts and defragments a member whose database fills its quota. Where no alarm says so, only what etcd
+// itself tells of its quota counts, and nothing is refused that has room left.
+func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	st, err := c.Status(ctx)
 	if err != nil {
 		return 0, err
 	}
-	quota := st.DBSizeQuota
+	quota, share, limit := st.DBSizeQuota, fullShare, fullShare
 	if quota == 0 {
 		quota = defaultQuota
 	}
-	if float64(st.DBSize) < fullShare*float64(quota) {
+	if !alarmed {
+		share, limit = nearlyFull, 1
+	}
+	full := func(size int64, share float64) bool { return float64(size) >= share*float64(quota) }
+	if !full(st.DBSize, share) || !alarmed && st.DBSizeQuota == 0 {
 		return 0, nil
 	}
 	if err := c.Compact(ctx, st.Revision); err != nil {
@@ -153,7 +160,7 @@ func shrink(ctx context.Context, c *etcd.Conn) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if float64(after.DBSize) >= fullShare*float64(quota) {
+	if full(after.DBSize, limit) {
 		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
 	}
 	return st.DBSize - after.DBSize, nil

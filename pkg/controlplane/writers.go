@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -31,6 +32,11 @@ type Writer struct {
 // ID is how a user names a writer.
 func (w Writer) ID() string { return w.Kind + "/" + w.Name }
 
+// knownWriters have etcd's URLs in files, where they are not seen.
+var knownWriters = map[Layout][]string{
+	HyperShift: {"Deployment/kube-apiserver", "Deployment/openshift-apiserver", "Deployment/openshift-oauth-apiserver"},
+}
+
 // Writers are the StatefulSets and Deployments of all namespaces whose pod
 // templates name this etcd, also those at 0 replicas. Where the user may not list all
 // namespaces, only the control plane's own is looked at, and the second result
@@ -50,7 +56,10 @@ func Writers(ctx context.Context, c Client, p ControlPlane) ([]Writer, string, e
 		if w.Kind == p.Owner.Kind && w.Name == p.Owner.Name && w.Namespace == p.Namespace {
 			continue
 		}
-		if w.Why = f.uses(p, w); w.Why != "" {
+		if w.Why = f.uses(p, w); w.Why == "" && w.Namespace == p.Namespace && slices.Contains(knownWriters[p.Layout], w.ID()) {
+			w.Why = "it is one of " + string(p.Layout) + "'s API servers"
+		}
+		if w.Why != "" {
 			out = append(out, w)
 		}
 	}

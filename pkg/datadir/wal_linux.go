@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -121,6 +122,94 @@ func varints(b []byte) (numbers [4]uint64, blobs [4][]byte, err error) {
 		b = b[n:]
 	}
 	return numbers, blobs, nil
+}
+
+const (
+	walEntry = 2
+	walState = 3
+	// restoredTerm is the term with which etcdutl begins a log. Who votes writes a higher one first; without a majority
+	// that would vote nobody does (etcd asks before it votes).
+	restoredTerm = 1
+	// walBlob is what of a record is kept: a state and the head of an entry are shorter.
+	walBlob = 64
+)
+
+// elected tells whether a log knows of an election since it was made by etcdutl. The answer stands near its beginning.
+func elected(dir string) (bool, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil || len(files) == 0 {
+		return false, errors.Join(err, fmt.Errorf("read terms: no log in %s", dir))
+	}
+	slices.Sort(files)
+	for _, path := range files {
+		if found, err := electedIn(path); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+func electedIn(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for {
+		kind, data, err := walHead(r)
+		if err != nil {
+			return false, nil // its end: zeros, or a record that is just being written
+		}
+		// A cut message: what could be read of it counts.
+		fields, _, _ := varints(data)
+		if kind == walState && fields[1] > restoredTerm || kind == walEntry && fields[2] > restoredTerm {
+			return true, nil
+		}
+	}
+}
+
+// walHead is walRecord for records of any size, of whose data it returns the beginning.
+func walHead(r *bufio.Reader) (kind uint64, data []byte, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.LittleEndian.Uint64(head[:])
+	size, padding := n&(1<<56-1), uint64(0)
+	if n>>63 == 1 {
+		padding = n >> 56 & 7
+	}
+	if size == 0 {
+		return 0, nil, io.EOF
+	}
+	body := make([]byte, min(size, walBlob))
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, nil, err
+	}
+	if _, err := io.CopyN(io.Discard, r, int64(size+padding)-int64(len(body))); err != nil {
+		return 0, nil, err
+	}
+	for len(body) > 0 {
+		num, wire, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return kind, nil, nil
+		}
+		body = body[n:]
+		if num == 3 && wire == protowire.BytesType {
+			_, n := protowire.ConsumeVarint(body)
+			return kind, body[max(n, 0):], nil
+		}
+		v, n := protowire.ConsumeVarint(body)
+		if n < 0 {
+			return kind, nil, nil
+		}
+		if num == 1 {
+			kind = v
+		}
+		body = body[n:]
+	}
+	return kind, nil, nil
 }
 
 func hexID(id uint64) string { return strconv.FormatUint(id, 16) }

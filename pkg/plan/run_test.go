@@ -167,6 +167,38 @@ func TestNothingGoesBackAfterCommit(t *testing.T) {
 	}
 }
 
+// tooLate cannot be undone since somebody has seen it.
+type tooLate struct {
+	*world
+	seen string
+}
+
+func (a tooLate) Undo(ctx context.Context, t *Task) error {
+	if t.ID == a.seen {
+		return fmt.Errorf("step %s: %w", t.ID, ErrTooLate)
+	}
+	return a.world.Undo(ctx, t)
+}
+
+// TestUndoThatComesTooLate only goes on, though no step was planned to be a commit.
+func TestUndoThatComesTooLate(t *testing.T) {
+	w, l := &world{broken: "do 3"}, &ledger{cut: -1}
+	r := runner(w, l)
+	r.Actions["add"] = tooLate{w, "1"}
+	err := r.Run(t.Context(), operation(4, -1))
+	o := l.load(t)
+	if !errors.Is(err, errBroken) || !errors.Is(err, ErrTooLate) || errors.Is(err, ErrUndone) || o.Phase != Failed || !o.Committed() {
+		t.Fatalf("%v, phase %s", err, o.Phase)
+	}
+	if err := r.Undo(t.Context(), o); err == nil {
+		t.Fatal("what was seen was undone")
+	}
+	w.broken = ""
+	if err := r.Run(t.Context(), l.load(t)); err != nil || len(w.has) != 4 || l.load(t).Phase != Succeeded {
+		t.Fatalf("resume: %v, has %v", err, w.has)
+	}
+}
+
 // TestKilledAnywhere ends the client at every point in both directions, once
 // after a change that was not recorded, and lets another go on both ways.
 func TestKilledAnywhere(t *testing.T) {

@@ -171,7 +171,7 @@ func (o *backupOptions) validate() error {
 
 func (o *backupOptions) run(ctx context.Context) error {
 	if o.printRBAC {
-		return o.rbac()
+		return o.app.printRBAC(manifests.RBAC, o.target)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after --timeout=%s", o.timeout))
 	defer cancel()
@@ -226,16 +226,16 @@ func (o *backupOptions) direct() error {
 	return nil
 }
 
-func (o *backupOptions) rbac() error {
-	ns := o.app.namespace()
-	if t, _, ok := strings.Cut(o.target, "/"); ok {
+// printRBAC prints rights for the target's namespace.
+func (a *app) printRBAC(text, target string) error {
+	ns := a.namespace()
+	if t, _, ok := strings.Cut(target, "/"); ok {
 		ns = t
 	}
-	text := manifests.RBAC
 	if ns != "" {
 		text = strings.ReplaceAll(text, "namespace: kube-system", "namespace: "+ns)
 	}
-	_, err := fmt.Fprint(o.app.Out, text)
+	_, err := fmt.Fprint(a.Out, text)
 	return err
 }
 

@@ -84,6 +84,9 @@ func rightsHint(cmd *cobra.Command) string {
 		return "looking everywhere takes the right to list pods in all namespaces; look in one of them with -n NAMESPACE"
 	}
 	print := `"kubectl etcd backup --print-rbac`
+	if strings.Contains(cmd.CommandPath(), " restore") {
+		print = `"kubectl etcd restore --print-rbac`
+	}
 	if f := cmd.Flags().Lookup("namespace"); f != nil && f.Value.String() != "" {
 		print += " -n " + f.Value.String()
 	} else if ns, _, ok := strings.Cut(cmd.Flags().Arg(0), "/"); ok {
@@ -99,6 +102,9 @@ func wayHint(cmd *cobra.Command, err error) string {
 	}
 	f := cmd.Flags().Lookup("via")
 	if f == nil { // a restore has no other way
+		if cmd.Flags().Lookup("skip-member") != nil && strings.Contains(err.Error(), " is not ready") {
+			return "bring the node back; or leave its member out with --skip-member, and replace it later with --member"
+		}
 		return "it takes a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
 	}
 	used := f.Value.String()

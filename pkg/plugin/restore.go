@@ -15,6 +15,7 @@ import (
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/manifests"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
@@ -35,7 +36,9 @@ type restoreOptions struct {
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
-	temp    string // folder of what came on standard input
+	// printRBAC prints the rights that all of this takes.
+	printRBAC bool
+	temp      string // folder of what came on standard input
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -53,6 +56,10 @@ until "kubectl etcd restore cleanup".
 Where quorum is lost, --from member/NAME restores what a member still has on all of them: that is usually newer than any backup.
 A member whose node is gone for good is left out with --skip-member, and replaced later.
 
+With --hot, the API servers go on running: etcd is frozen on all members, the data is exchanged, and etcd is killed, so that its
+pods start it again on the new data. If one member cannot be frozen, all run on as if nothing had been. It takes utility pods
+that see their node's processes (hostPID), and members that all run.
+
 With --member, one member is replaced while the others have quorum. A snapshot is neither needed nor right for that: the others have
 all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
 caught up. The other members and the StatefulSet are not touched, and nobody who writes notices.
@@ -69,6 +76,9 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
   # Do it
   kubectl etcd restore team-a/kube-etcd --from team-a.db
 
+  # Do it with an outage of seconds, where pods with hostPID are admitted
+  kubectl etcd restore team-a/kube-etcd --from team-a.db --hot
+
   # Replace one member whose data is damaged or lost
   kubectl etcd restore team-a/kube-etcd --member 1
 
@@ -83,6 +93,9 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cmd, o.target = cmd, firstArg(args)
+			if o.printRBAC {
+				return a.printRBAC(manifests.RestoreRBAC, o.target)
+			}
 			if err := o.validate(); err != nil {
 				return err
 			}
@@ -96,15 +109,18 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.StringArrayVar(&o.cfg.Skip, "skip-member", nil, "Restore without this member, whose node is gone; repeat it")
 	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
 	_ = cmd.RegisterFlagCompletionFunc("skip-member", a.completeMembers)
+	f.BoolVar(&o.cfg.Hot, "hot", false, "Leave the API servers running and exchange the data under etcd: an outage of seconds; takes pods with hostPID")
 	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a copy of a database file (backup --raw), which has no hash that proves it")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
 	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, KIND/NAME in the control plane's namespace; repeat it")
+	f.BoolVar(&o.cfg.Recreate, "recreate-statefulset", false, "Where members are started one after the other: delete the StatefulSet without its pods, and create it anew")
 	f.BoolVar(&o.cfg.KeepBudgets, "keep-budgets", false, "Leave disruption budgets as they are")
 	f.StringVar(&o.cfg.Safety, "safety-backup", ".", `Folder for a backup of what answers now; "" takes none`)
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Bound each wait for pods")
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: print the plan, change nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
+	f.BoolVar(&o.printRBAC, "print-rbac", false, "Print the least rights that a restore needs, and do nothing else")
 	f.BoolVarP(&o.yes, "yes", "y", false, "Do not ask")
 	o.user.addFlags(cmd)
 	o.out.addFlag(cmd)
@@ -124,6 +140,10 @@ func (o *restoreOptions) validate() error {
 		return usagef(o.cmd, "replace one member at a time, so that the others keep quorum")
 	case o.cfg.From == "" && len(o.cfg.Skip) > 0:
 		return usagef(o.cmd, "--skip-member goes with --from: it is for a restore of the other members")
+	case o.cfg.Hot && (len(o.cfg.Members) > 0 || len(o.cfg.Skip) > 0):
+		return usagef(o.cmd, "--hot restores all members: leave out --member and --skip-member, or --hot")
+	case o.cfg.Hot && (o.cfg.Recreate || len(o.cfg.Writers) > 0):
+		return usagef(o.cmd, "--hot stops neither writers nor the StatefulSet: leave out --writer and --recreate-statefulset, or --hot")
 	case o.dryRun != "none" && o.dryRun != "client":
 		return usagef(o.cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
 	case o.timeout <= 0:

@@ -63,7 +63,11 @@ func (o *restoreOptions) show(p *restore.Prepared) error {
 	if err := table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation)); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
+	if s.Hot {
+		fmt.Fprintln(w, "The API servers go on running. They cannot reach etcd from the first step with an outage to the last: until the members' containers have started again, which is seconds, whatever the size of the data.")
+	} else {
+		fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
+	}
 	for _, n := range p.Notes {
 		o.app.warn("%s", n)
 	}

@@ -26,6 +26,8 @@ type CallOptions struct {
 	Sink io.Writer
 	// Upload is sent to the agent, to its end.
 	Upload io.Reader
+	// UploadOver, if set, is called once nothing of Upload is wanted any more: a Read of it that waits has to end then.
+	UploadOver func()
 	// Progress gets the agent's progress, in the goroutine of Call. When it is slow, it misses the oldest.
 	Progress func(json.RawMessage)
 	// ExpectAgent is the sha256 (hex) of the agent's executable. Nothing is asked of another one.
@@ -280,7 +282,7 @@ func (x *call) attend(ctx context.Context, pumped, uploaded <-chan error) error 
 				verdict = x.judgePump(ctx, err)
 			}
 			// Also when it is proven: whatever the agent did not want of the upload does not matter.
-			x.send.Stop()
+			x.endUpload()
 		case <-ctx.Done():
 			x.stop(context.Cause(ctx))
 			x.wait(pumped, uploaded)
@@ -306,7 +308,7 @@ func (x *call) judgeExit(ctx context.Context) error {
 		verdict = first(verdict, x.cut())
 	}
 	x.recv.Fail(verdict) // what has arrived still goes to the sink
-	x.send.Stop()
+	x.endUpload()
 	return verdict
 }
 
@@ -336,10 +338,18 @@ func first(a, b error) error {
 	return b
 }
 
+// endUpload makes the upload's goroutine return.
+func (x *call) endUpload() {
+	x.send.Stop()
+	if x.opts.UploadOver != nil {
+		x.opts.UploadOver()
+	}
+}
+
 // stop makes the sink's and the upload's goroutines return.
 func (x *call) stop(err error) {
 	x.recv.Abort(err)
-	x.send.Stop()
+	x.endUpload()
 }
 
 // wait waits for the sink and the upload to return, which the caller must be able to rely on. Only when the caller itself

@@ -45,7 +45,7 @@ func openAgent(ctx context.Context, c *Clients, m controlplane.Member, o Options
 	if err := shareable(m, o); err != nil {
 		return nil, err
 	}
-	if err := c.require(ctx, m.Namespace, rights(Agent)); err != nil {
+	if err := c.Require(ctx, m.Namespace, Rights(Agent)); err != nil {
 		return nil, err
 	}
 	l := &agentLink{clients: c, member: m, opts: o, endpoint: agentEndpoint(m, o)}

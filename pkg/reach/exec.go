@@ -80,7 +80,7 @@ func openExec(ctx context.Context, c *Clients, m controlplane.Member, o Options)
 	if o.Username != "" {
 		return nil, notPossible("the exec way would put the password into a command line")
 	}
-	if err := c.require(ctx, m.Namespace, rights(Exec)); err != nil {
+	if err := c.Require(ctx, m.Namespace, Rights(Exec)); err != nil {
 		return nil, err
 	}
 	l := &execLink{clients: c, member: m, opts: o}

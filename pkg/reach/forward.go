@@ -46,7 +46,7 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 	if !forwardable(m) {
 		return nil, notPossible("a port-forward needs an etcd that listens on its loopback and certificates that are in Secrets")
 	}
-	if err := c.require(ctx, m.Namespace, rights(Forward)); err != nil {
+	if err := c.Require(ctx, m.Namespace, Rights(Forward)); err != nil {
 		return nil, err
 	}
 	var failed error

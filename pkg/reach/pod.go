@@ -102,6 +102,7 @@ func utilityPod(name string, cm *corev1.ConfigMap, m controlplane.Member, o Opti
 	}
 	if o.stage {
 		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(stageMemory)}
+		pod.Spec.HostPID = o.HostPID
 	}
 	if m.RuntimeClass != "" {
 		pod.Spec.RuntimeClassName = ptr(m.RuntimeClass)

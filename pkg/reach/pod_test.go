@@ -326,12 +326,12 @@ func TestPodTrouble(t *testing.T) {
 
 func TestRights(t *testing.T) {
 	t.Parallel()
-	for _, r := range rights(Agent) {
+	for _, r := range Rights(Agent) {
 		if r.Verb == "*" || r.Resource == "*" {
 			t.Errorf("%s", r)
 		}
 	}
-	if rights(Direct) != nil {
+	if Rights(Direct) != nil {
 		t.Error("the direct way needs no rights in a cluster")
 	}
 	err := error(&MissingRightsError{Namespace: "kube-system", Missing: []Right{
@@ -349,7 +349,7 @@ func TestRightsAreInTheManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range []Way{Agent, Forward, Exec} {
-		for _, r := range rights(w) {
+		for _, r := range Rights(w) {
 			resource := r.Resource
 			if r.Subresource != "" {
 				resource += "/" + r.Subresource

@@ -79,6 +79,9 @@ type Options struct {
 	StartTimeout time.Duration
 	// Data mounts the member's data directory, read-only, into the utility pod.
 	Data bool
+	// HostPID lets a utility pod in which a restore is staged see the node's processes, so that it can signal the
+	// member's etcd, whose user it has.
+	HostPID bool
 	// Ask are the ways by which OpenQuery may ask, best first.
 	Ask []Way
 	// Warn is told what the user should know even without -v. Nil is silent.

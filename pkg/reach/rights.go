@@ -23,10 +23,10 @@ func (r Right) String() string {
 	return r.Verb + " " + name
 }
 
-// rights lists what a way needs besides reading pods. Both verbs of a
+// Rights lists what a way needs besides reading pods. Both verbs of a
 // streaming subresource are asked for: since Kubernetes 1.35 a WebSocket needs
 // "create", before it needed "get".
-func rights(w Way) []Right {
+func Rights(w Way) []Right {
 	switch w {
 	case Agent:
 		return []Right{
@@ -61,10 +61,10 @@ func (e *MissingRightsError) Error() string {
 	return fmt.Sprintf("forbidden in namespace %q: %s", e.Namespace, strings.Join(names, ", "))
 }
 
-// require asks the API server which of these rights the user has, before
+// Require asks the API server which of these rights the user has, before
 // anything is made. A server that cannot say is taken for a yes: the action
 // itself will then answer.
-func (c *Clients) require(ctx context.Context, namespace string, rs []Right) error {
+func (c *Clients) Require(ctx context.Context, namespace string, rs []Right) error {
 	var missing []Right
 	for _, r := range rs {
 		review, err := c.Auth.SelfSubjectAccessReviews().Create(ctx, &authv1.SelfSubjectAccessReview{

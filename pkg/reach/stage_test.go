@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -49,6 +50,26 @@ func TestStagePod(t *testing.T) {
 		}
 	}
 	safe(t, "stage", other)
+}
+
+// TestHotPod: only a hot restore's pod sees the node's processes, and that is all that it may do more.
+func TestHotPod(t *testing.T) {
+	t.Parallel()
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kubectl-etcd-x", UID: "uid-1"}}
+	o := Options{Operation: "restore", OperationID: "20260102-abc", Lifetime: time.Hour, Data: true, stage: true}
+	cold := utilityPod("kubectl-etcd-x", cm, hosted(), o)
+	o.HostPID = true
+	hot := utilityPod("kubectl-etcd-x", cm, hosted(), o)
+	if cold.Spec.HostPID || !hot.Spec.HostPID {
+		t.Errorf("hostPID: %t, %t", cold.Spec.HostPID, hot.Spec.HostPID)
+	}
+	if hot.Spec.HostPID = false; !equality.Semantic.DeepEqual(cold, hot) {
+		t.Errorf("more differs: %+v", hot)
+	}
+	o.stage = false
+	if utilityPod("kubectl-etcd-x", cm, hosted(), o).Spec.HostPID {
+		t.Error("a pod that only reads sees the node's processes")
+	}
 }
 
 func TestStageMounts(t *testing.T) {

@@ -43,6 +43,15 @@ type cluster interface {
 	// Leaving names a volume claim that goes when its pod goes, or is going; "" when none does.
 	Leaving(ctx context.Context, namespace string, pods []string) (string, error)
 
+	// Set returns nil when there is no such StatefulSet; DeleteSet leaves its pods alone.
+	Set(ctx context.Context, w workload) (*appsv1.StatefulSet, error)
+	DeleteSet(ctx context.Context, s *appsv1.StatefulSet) error
+	CreateSet(ctx context.Context, s *appsv1.StatefulSet) error
+
+	// PausedUntil is spec.pausedUntil of one of HyperShift's objects, SetPausedUntil changes a HostedCluster's; nil is none.
+	PausedUntil(ctx context.Context, resource, id string) (*string, error)
+	SetPausedUntil(ctx context.Context, id string, until *string) error
+
 	// Stage opens a place to work at a member's volume; Unstage closes all that an operation has, whoever opened them.
 	Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error)
 	Unstage(ctx context.Context, namespace, operation string) error
@@ -89,8 +98,8 @@ type pod struct {
 	UID   types.UID
 	State string // for people
 	Ready bool
-	// Backoff: a container of it has ended so often that it is left alone for a while.
-	Backoff bool
+	// Backoff is for how long the kubelet leaves a container of it alone, which has ended before.
+	Backoff time.Duration
 }
 
 // workload is a StatefulSet or a Deployment that is scaled.

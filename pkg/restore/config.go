@@ -30,12 +30,16 @@ type Config struct {
 	From string
 	// Raw accepts a database file without etcd's trailer.
 	Raw bool
+	// Hot freezes, exchanges and kills etcd under running API servers, instead of stopping them and the StatefulSet.
+	Hot bool
 	// FromOtherCluster accepts a snapshot of another cluster.
 	FromOtherCluster bool
 	// Bump is added to the snapshot's revision; negative computes it.
 	Bump int64
 	// Writers are more workloads to stop, as KIND/NAME in the control plane's namespace.
 	Writers []string
+	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
+	Recreate bool
 	// KeepBudgets leaves disruption budgets alone.
 	KeepBudgets bool
 	// Safety is the folder for the backup that is taken of what still answers; empty takes none.
@@ -91,9 +95,13 @@ type Shared struct {
 	// user chose holds for whoever goes on, too.
 	Safety           string `json:"safety,omitempty"`
 	FromOtherCluster bool   `json:"fromOtherCluster,omitempty"`
+	// Hot says that the data is exchanged under running API servers; its utility pods have hostPID.
+	Hot bool `json:"hot,omitempty"`
 	// Writers are all workloads that must be at 0 while etcd is exchanged, as NAMESPACE/KIND/NAME: also those that were
 	// at 0 before.
 	Writers []string `json:"writers,omitempty"`
+	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
+	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Differs says, after the restore, how the members' data differs; it never should.
 	Differs        string         `json:"differs,omitempty"`
 	Token          string         `json:"token"`

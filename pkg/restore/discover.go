@@ -25,6 +25,8 @@ type scene struct {
 	// controllers hold caches, but write through API servers only.
 	controllers []controlplane.Writer
 	budgets     []policyv1.PodDisruptionBudget
+	hosted      *hostedCluster // HyperShift's; nil elsewhere
+	recreate    bool           // the StatefulSet starts its pods one after the other
 	// skipped are left out, because the user says so.
 	skipped []controlplane.Member
 	notes   []string
@@ -40,6 +42,7 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	if sc.set, err = d.Apps.StatefulSets(cfg.Plane.Namespace).Get(ctx, cfg.Plane.Owner.Name, metav1.GetOptions{}); err != nil {
 		return nil, fmt.Errorf("read statefulset %s: %w", cfg.Plane.Owner.Name, err)
 	}
+	sc.recreate = ordered(sc.set)
 	if sc.skipped, err = chosen(cfg.Plane, cfg.Skip); err != nil {
 		return nil, err
 	}
@@ -50,6 +53,9 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 		return nil, fmt.Errorf("ask members: %w", err)
 	}
 	if err := sc.whole(cfg); err != nil {
+		return nil, err
+	}
+	if sc.hosted, err = (kube{d, cfg.Reach}).Hosted(ctx, cfg.Plane); err != nil {
 		return nil, err
 	}
 	var note string
@@ -66,9 +72,11 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 		return nil, fmt.Errorf("find controllers: %w", err)
 	}
 	if !cfg.KeepBudgets {
-		err = sc.findBudgets(ctx, d, cfg.Plane)
+		if err := sc.findBudgets(ctx, d, cfg.Plane); err != nil {
+			return nil, err
+		}
 	}
-	return sc, err
+	return sc, sc.entitled(ctx, d.Clients, cfg.Plane)
 }
 
 // supported refuses the control planes whose own operator has to restore them.
@@ -96,8 +104,8 @@ func (sc *scene) restorable(cfg Config) error {
 		return refuse("scale it to its number of members first", "restore %s: StatefulSet %s has 0 replicas", cfg.Plane.ID(), sc.set.Name)
 	case int(n) != len(members):
 		return fmt.Errorf("restore %s: StatefulSet %s has %d replicas, but %d members were found", cfg.Plane.ID(), sc.set.Name, n, len(members))
-	case n > 1 && sc.set.Spec.PodManagementPolicy != appsv1.ParallelPodManagement:
-		return refuse("set podManagementPolicy: Parallel (delete the StatefulSet with --cascade=orphan and create it anew)",
+	case ordered(sc.set) && !cfg.Recreate:
+		return refuse("pass --recreate-statefulset: it is deleted without its pods, created with podManagementPolicy: Parallel, and put back in the end",
 			"restore %s: StatefulSet %s starts its pods one after the other (OrderedReady), and the first cannot get ready without the second", cfg.Plane.ID(), sc.set.Name)
 	}
 	for _, m := range members {

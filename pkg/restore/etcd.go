@@ -27,6 +27,10 @@ func (r *run) actions() map[string]plan.Action {
 		kindBuild:      action{do: r.build, undo: r.discard},
 		kindBudgetAway: action{do: r.budgetAway, undo: r.budgetCreate},
 		kindBudgetBack: action{do: r.budgetBack},
+		kindPause:      action{do: r.pause, undo: func(ctx context.Context, t *plan.Task) error { return r.unpause(ctx, t.Step) }},
+		kindUnpause:    action{do: func(ctx context.Context, _ *plan.Task) error { return r.unpause(ctx, r.stepOf(kindPause)) }},
+		kindParallel:   action{do: r.parallel, undo: func(ctx context.Context, t *plan.Task) error { return r.parallelBack(ctx, t.Step) }},
+		kindOrdered:    action{do: func(ctx context.Context, _ *plan.Task) error { return r.parallelBack(ctx, r.stepOf(kindParallel)) }},
 		kindRetain:     action{do: r.retain, undo: func(ctx context.Context, t *plan.Task) error { return r.retainBack(ctx, t.Step) }},
 		kindRetainBack: action{do: func(ctx context.Context, _ *plan.Task) error { return r.retainBack(ctx, r.stepOf(kindRetain)) }},
 		kindWriterDown: action{do: r.scaleDown, undo: r.scaleBack},
@@ -42,6 +46,7 @@ func (r *run) actions() map[string]plan.Action {
 		kindFinish:     action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 	}
 	maps.Copy(all, r.replaceActions())
+	maps.Copy(all, r.hotActions())
 	return all
 }
 
@@ -113,6 +118,15 @@ func (r *run) etcdBack(ctx context.Context, _ *plan.Task) error {
 
 // quiet proves that nobody writes any more, and that the bump still suffices.
 func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
+	for _, object := range r.sh.Writers {
+		w, err := parseWorkload(object)
+		if err != nil {
+			return err
+		}
+		if err := r.gone(ctx, w); err != nil {
+			return err
+		}
+	}
 	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
 	if err != nil {
 		return err
@@ -143,6 +157,9 @@ func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
 		return fmt.Errorf("watch for writers: %w", err)
 	}
 	if key != "" {
+		if err := r.idle(ctx); err != nil { // a writer that is known is back
+			return err
+		}
 		return refuse("find what writes it, and name it with --writer KIND/NAME", "wait for silence: something still writes to this etcd: key %s at revision %d", key, rev)
 	}
 	return nil
@@ -239,11 +256,24 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 }
 
 // alarms takes back what a full database left in the snapshot: with it the API
-// servers could not write a single key.
+// servers could not write a single key. Alarms are the cluster's, but each member
+// has a database of its own, and the first that is full raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
-	var did *agent.DisarmReply
-	err := wait(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
-		st, err := r.stage(ctx, r.sh.Members[0].Name)
+	for _, m := range r.sh.Members {
+		did, err := r.disarm(ctx, m.Name)
+		if err != nil {
+			return fmt.Errorf("disarm alarms: %w", err)
+		}
+		if did.Disarmed > 0 || did.Freed > 0 {
+			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did.Disarmed, did.Freed)
+		}
+	}
+	return nil
+}
+
+func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {
+	err = wait(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
+		st, err := r.stage(ctx, member)
 		if err != nil {
 			return "", false, err
 		}
@@ -259,13 +289,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 		}
 		return "", false, err
 	})
-	if err != nil {
-		return fmt.Errorf("disarm alarms: %w", err)
-	}
-	if did.Disarmed > 0 {
-		r.d.Report.Step("disarmed %d NOSPACE alarms, %d bytes freed", did.Disarmed, did.Freed)
-	}
-	return nil
+	return did, err
 }
 
 // safety backs up what still answers. Nothing that answers is no reason to stop:

@@ -46,7 +46,7 @@ func (w *world) operateAs(c *client, id string, raw bool, seen int64) *run {
 		w.t.Fatal(err)
 	}
 	n := int32(len(w.etcd.Members))
-	sc := &scene{survey: sv, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
+	sc := &scene{survey: sv, recreate: true, hosted: &hostedCluster{"clusters/a", testNamespace + "/a"}, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
 		budgets: []policyv1.PodDisruptionBudget{*w.budgets["kube-apiserver-pdb"]}}
 	for _, x := range []workload{apiserver, chores} {
 		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})
@@ -96,7 +96,7 @@ func (w *world) isRestored(r *run) {
 	if !w.has(beforeKey) || w.has(afterKey) {
 		w.t.Errorf("key before the snapshot: %t, after it: %t", w.has(beforeKey), w.has(afterKey))
 	}
-	if asJSON(f.Replicas) != asJSON(w.before.Replicas) || f.Budgets != w.before.Budgets || f.Policy != w.before.Policy {
+	if asJSON(f.Replicas) != asJSON(w.before.Replicas) || f.Budgets != w.before.Budgets || f.Policy != w.before.Policy || f.Pods != w.before.Pods || f.Until != w.before.Until {
 		w.t.Errorf("left %+v, was %+v", f, w.before)
 	}
 	for _, m := range w.plane().Members {
@@ -226,7 +226,19 @@ func cells(t *testing.T) []cell {
 // each seed: RESTORE_CELLS says how many (all of them with "all"), RESTORE_SEED which.
 func TestInterrupted(t *testing.T) {
 	all := cells(t)
-	share, seed := 8, time.Now().UnixNano()
+	share, seed := cellShare(t, len(all))
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	chosen := slices.Clone(all[:share])
+	for _, c := range chosen {
+		t.Run(c.String(), func(t *testing.T) { interrupt(t, c) })
+	}
+}
+
+// cellShare is how many of all cells are tried, and the seed that chooses them.
+func cellShare(t *testing.T, all int) (share int, seed int64) {
+	t.Helper()
+	share, seed = 8, time.Now().UnixNano()
 	if s := os.Getenv("RESTORE_SEED"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
@@ -237,21 +249,16 @@ func TestInterrupted(t *testing.T) {
 	switch s := os.Getenv("RESTORE_CELLS"); s {
 	case "":
 	case "all":
-		share = len(all)
+		share = all
 	default:
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		share = min(n, len(all))
+		share = min(n, all)
 	}
-	t.Logf("%d of %d cells, seed %d", share, len(all), seed)
-	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	chosen := slices.Clone(all[:share])
-	for _, c := range chosen {
-		t.Run(c.String(), func(t *testing.T) { interrupt(t, c) })
-	}
+	t.Logf("%d of %d cells, seed %d", share, all, seed)
+	return share, seed
 }
 
 func interrupt(t *testing.T, x cell) {

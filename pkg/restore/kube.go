@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -100,9 +101,27 @@ func (k kube) Pods(ctx context.Context, w workload) ([]pod, error) {
 		ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		})
-		out = append(out, pod{Name: p.Name, UID: p.UID, State: state, Ready: ready && p.DeletionTimestamp == nil})
+		out = append(out, pod{Name: p.Name, UID: p.UID, State: state, Ready: ready && p.DeletionTimestamp == nil, Backoff: backoff(p.Status.ContainerStatuses)})
 	}
 	return out, nil
+}
+
+// backoff is the longest of a pod's containers. Only the kubelet's words tell it: "back-off 10s restarting failed container".
+func backoff(containers []corev1.ContainerStatus) (longest time.Duration) {
+	for _, c := range containers {
+		w := c.State.Waiting
+		if w == nil || w.Reason != "CrashLoopBackOff" {
+			continue
+		}
+		_, rest, _ := strings.Cut(w.Message, "back-off ")
+		text, _, _ := strings.Cut(rest, " ")
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			d = 5 * time.Minute // the most there is
+		}
+		longest = max(longest, d)
+	}
+	return longest
 }
 
 func (k kube) DeletePod(ctx context.Context, w workload, p pod, grace *int64) error {
@@ -162,6 +181,34 @@ func (k kube) CreateBudget(ctx context.Context, b *policyv1.PodDisruptionBudget)
 	return nil
 }
 
+func (k kube) Set(ctx context.Context, w workload) (*appsv1.StatefulSet, error) {
+	s, err := k.Apps.StatefulSets(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", w, err)
+	}
+	return s, nil
+}
+
+func (k kube) DeleteSet(ctx context.Context, s *appsv1.StatefulSet) error {
+	orphan := metav1.DeletePropagationOrphan
+	err := k.Apps.StatefulSets(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{PropagationPolicy: &orphan, Preconditions: &metav1.Preconditions{UID: &s.UID}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete StatefulSet %s/%s without its pods: %w", s.Namespace, s.Name, err)
+	}
+	return nil
+}
+
+func (k kube) CreateSet(ctx context.Context, s *appsv1.StatefulSet) error {
+	_, err := k.Apps.StatefulSets(s.Namespace).Create(ctx, s, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create StatefulSet %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	return nil
+}
+
 func (k kube) Retention(ctx context.Context, w workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error) {
 	s, err := k.Apps.StatefulSets(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
 	if err != nil {
@@ -213,6 +260,10 @@ func (k kube) Stage(ctx context.Context, m controlplane.Member, operation string
 	o.Operation, o.OperationID = "restore", operation
 	o.Lifetime = max(o.Lifetime, stageLifetime)
 	st, err := reach.OpenStage(ctx, k.Clients, m, o)
+	var admission *reach.NotPossible
+	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) {
+		return nil, refuse("a hot restore's utility pods see the node's processes (hostPID), which is not admitted here: leave out --hot", "start utility pod for member %s: %v", m.Name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start utility pod for member %s: %w", m.Name, err)
 	}

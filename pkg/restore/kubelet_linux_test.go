@@ -30,9 +30,18 @@ type kubelet struct {
 	uid  int
 	anew chan struct{} // the pod was deleted
 	hold chan bool     // false: nothing runs until true
+	may  func() bool   // nil, or whether etcd comes up on what is there; where it does not, it ends at once
+	pid  int           // of the process that runs now; 0: none
 }
 
 func startKubelet(t *testing.T, m *etcdtest.Member, args []string) *kubelet {
+	t.Helper()
+	k := newKubelet(t, m)
+	k.start(args)
+	return k
+}
+
+func newKubelet(t *testing.T, m *etcdtest.Member) *kubelet {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -44,6 +53,11 @@ func startKubelet(t *testing.T, m *etcdtest.Member, args []string) *kubelet {
 	}
 	k := &kubelet{t: t, m: m, log: log, metrics: "http://" + l.Addr().String(), anew: make(chan struct{}, 1), hold: make(chan bool)}
 	l.Close()
+	return k
+}
+
+func (k *kubelet) start(args []string) {
+	t, log := k.t, k.log
 	k.args = append([]string{"--listen-metrics-urls", k.metrics}, args...)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -58,7 +72,6 @@ func startKubelet(t *testing.T, m *etcdtest.Member, args []string) *kubelet {
 		}
 		log.Close()
 	})
-	return k
 }
 
 // probe asks as a kubelet does, all the time: an etcd must bear that at any moment.
@@ -85,12 +98,16 @@ func (k *kubelet) run(ctx context.Context) {
 		cmd := k.m.Command()
 		cmd.Args = append(cmd.Args, k.args...)
 		cmd.Stdout, cmd.Stderr = k.log, k.log
+		if k.may != nil && !k.may() {
+			cmd = exec.CommandContext(ctx, "false")
+		}
 		if err := cmd.Start(); err != nil {
 			k.t.Errorf("start etcd: %v", err)
 			return
 		}
 		ended := make(chan struct{})
-		go func() { _ = cmd.Wait(); close(ended) }()
+		k.runs(cmd.Process.Pid)
+		go func() { _ = cmd.Wait(); k.runs(0); close(ended) }()
 		held := false
 		select {
 		case <-ctx.Done():
@@ -118,6 +135,19 @@ func (k *kubelet) run(ctx context.Context) {
 		case <-time.After(backoff):
 		}
 	}
+}
+
+func (k *kubelet) runs(pid int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pid = pid
+}
+
+// process is the one that runs now; 0: none.
+func (k *kubelet) process() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pid
 }
 
 func end(cmd *exec.Cmd, ended chan struct{}, by syscall.Signal) {

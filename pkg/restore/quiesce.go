@@ -53,21 +53,21 @@ func (r *run) scaleDown(ctx context.Context, t *plan.Task) error {
 			return err
 		}
 	}
-	return r.stop(ctx, w, &writerGrace)
+	return r.end(ctx, w, &writerGrace) // all writers end at the same time: quiet waits for them
 }
 
 // writerGrace is how many seconds a writer gets to end. An API server with watchers
 // takes all of its 30, for nothing: what it could still write will be gone.
 var writerGrace = int64(3)
 
-// stop scales a workload to 0 and waits until its pods are gone. They are deleted
+// end scales a workload to 0. Its pods are deleted
 // at once: a StatefulSet would end them one after the other.
 //
 // A kubelet that has begun to end a pod takes note of a shorter grace only ten
 // seconds later, so where it is shorter the pods have to be deleted before their
 // StatefulSet does so. It makes none of that name while one still ends, and is
 // scaled by then. A Deployment would have made others.
-func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
+func (r *run) end(ctx context.Context, w workload, grace *int64) error {
 	r.outageBegins()
 	if grace != nil && w.kind == "StatefulSet" {
 		if err := r.deletePods(ctx, w, grace); err != nil {
@@ -77,7 +77,12 @@ func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
 	if err := r.c.Scale(ctx, w, 0); err != nil {
 		return err
 	}
-	if err := r.deletePods(ctx, w, grace); err != nil {
+	return r.deletePods(ctx, w, grace)
+}
+
+// stop ends a workload, and waits until its pods are gone.
+func (r *run) stop(ctx context.Context, w workload, grace *int64) error {
+	if err := r.end(ctx, w, grace); err != nil {
 		return err
 	}
 	return r.gone(ctx, w)

@@ -12,6 +12,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -53,6 +54,9 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 		return nil, err
 	}
 	if err := replaceable(cfg.Plane, m); err != nil {
+		return nil, err
+	}
+	if err := d.Clients.Require(ctx, cfg.Plane.Namespace, append(reach.Rights(reach.Agent), replaceRights...)); err != nil {
 		return nil, err
 	}
 	d.Report.Step("looking at %s", cfg.Plane.ID())

@@ -42,6 +42,7 @@ func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Reach.HostPID = cfg.Hot
 	p := &Prepared{run: &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, src: src, stages: map[string]stage{}}}
 	if err := p.make(ctx); err != nil {
 		src.close()
@@ -84,7 +85,12 @@ func (p *Prepared) make(ctx context.Context) error {
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + r.op.ID
-	r.op.Steps = steps(sc, r.sh, r.cfg)
+	if r.op.Steps = steps(sc, r.sh, r.cfg); r.cfg.Hot {
+		if err := hotPossible(r.cfg, sc); err != nil {
+			return err
+		}
+		r.op.Steps = hotSteps(sc, r.sh, r.cfg)
+	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
 	p.Notes = append(p.Notes, sc.notes...)
@@ -126,7 +132,8 @@ func goOn(o *plan.Operation, namespace string) string {
 // share begins what the steps share; seen is the highest revision of which earlier operations know.
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
-		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster}
+		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot}
+	sh.Hosted = sc.hosted
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
 	}
@@ -250,6 +257,7 @@ func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prep
 	if err != nil {
 		return nil, err
 	}
+	cfg.Reach.HostPID = sh.Hot
 	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}
 	r.cfg.Plane = r.withoutSkipped(cfg.Plane)
 	if cfg.From != "" {
@@ -289,5 +297,5 @@ func (p *Prepared) Abandon(ctx context.Context) error {
 
 // givesBack tells the steps that only return what others need.
 func givesBack(s plan.Step) bool {
-	return s.Kind == kindWriterUp || s.Kind == kindRetainBack || s.Kind == kindBudgetBack
+	return slices.Contains([]string{kindWriterUp, kindRetainBack, kindOrdered, kindUnpause, kindBudgetBack}, s.Kind)
 }

@@ -16,6 +16,10 @@ const (
 	kindBuild      = "build"
 	kindBudgetAway = "budget-away"
 	kindBudgetBack = "budget-back"
+	kindPause      = "pause"
+	kindUnpause    = "unpause"
+	kindParallel   = "parallel"
+	kindOrdered    = "ordered"
 	kindRetain     = "retain"
 	kindRetainBack = "retain-back"
 	kindWriterDown = "writer-down"
@@ -58,6 +62,12 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	for _, b := range sc.budgets {
 		add(kindBudgetAway, b.Namespace+"/"+b.Name, "delete disruption budget "+b.Name+", after saving it in the journal", "create it again")
 	}
+	if sh.Hosted != nil {
+		add(kindPause, sh.Hosted.Cluster, "pause HyperShift for hosted cluster "+sh.Hosted.Cluster, "let it go on, or be paused, as before")
+	}
+	if sc.recreate {
+		add(kindParallel, sh.StatefulSet, set+": recreate it with podManagementPolicy Parallel; its pods go on", "recreate it as it was")
+	}
 	retain := deletesClaims(sc.set)
 	if retain {
 		add(kindRetain, sh.StatefulSet, set+": keep its volumes when it is scaled to 0", "put its retention policy back")
@@ -67,7 +77,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 			add(kindWriterDown, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.ID(), w.Replicas, w.Why), fmt.Sprintf("scale it back to %d", w.Replicas), outage)
 		}
 	}
-	add(kindQuiet, "", "wait until nothing writes any more; check the revision again", "", outage)
+	add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", "", outage)
 	add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas), outage)
 	for _, m := range sh.Members {
 		add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), "exchange them back", outage)
@@ -82,6 +92,12 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	add(kindServe, "", "wait until all writers are ready", "", outage, func(s *plan.Step) { s.Commit = true })
 	if retain {
 		add(kindRetainBack, sh.StatefulSet, set+": put its retention policy back", "")
+	}
+	if sc.recreate {
+		add(kindOrdered, sh.StatefulSet, set+": recreate it as it was; its pods go on", "")
+	}
+	if sh.Hosted != nil {
+		add(kindUnpause, sh.Hosted.Cluster, "HyperShift goes on, or stays paused, as before", "")
 	}
 	for _, b := range sc.budgets {
 		add(kindBudgetBack, b.Namespace+"/"+b.Name, "create disruption budget "+b.Name+" again", "")

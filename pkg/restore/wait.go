@@ -50,6 +50,9 @@ func wait(ctx context.Context, limit time.Duration, what string, done func(conte
 func (r *run) gone(ctx context.Context, w workload) error {
 	return wait(ctx, r.cfg.Timeout, "the pods of "+w.String()+" are gone", func(ctx context.Context) (string, bool, error) {
 		n, err := r.c.Replicas(ctx, w)
+		if apierrors.IsNotFound(err) {
+			return "", true, nil // deleted, and its pods with it
+		}
 		if err != nil {
 			return "", false, err
 		}

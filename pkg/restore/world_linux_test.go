@@ -18,7 +18,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -49,7 +48,9 @@ type world struct {
 	pods     map[workload]int // how often its pods were made anew
 	budgets  map[string]*policyv1.PodDisruptionBudget
 	policy   *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy
-	saved    []byte // the journal
+	set      *appsv1.StatefulSet // nil while it is being recreated
+	until    *string             // HyperShift's pausedUntil
+	saved    []byte              // the journal
 
 	snapshot string
 	before   facts
@@ -63,6 +64,8 @@ type facts struct {
 	Replicas map[string]int32
 	Budgets  string
 	Policy   string
+	Pods     string // the StatefulSet's podManagementPolicy
+	Until    *string
 }
 
 var (
@@ -81,6 +84,7 @@ func newWorld(t *testing.T, members int) *world {
 	w.replicas = map[workload]int32{etcdSet: int32(members), apiserver: 3, chores: 1, manager: 1}
 	w.budgets["kube-apiserver-pdb"] = &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "kube-apiserver-pdb", UID: "1"}}
 	w.policy = &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{WhenScaled: appsv1.DeletePersistentVolumeClaimRetentionPolicyType}
+	w.set = &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet, Namespace: testNamespace}, Spec: appsv1.StatefulSetSpec{PodManagementPolicy: appsv1.OrderedReadyPodManagement}}
 	w.etcd.Put(t, beforeKey, "x")
 	w.snapshot = filepath.Join(w.dir, "snapshot.db")
 	etcdtest.Tool(t, b.Etcdctl, "--endpoints", w.etcd.Members[0].Endpoint, "snapshot", "save", w.snapshot)
@@ -112,6 +116,9 @@ func (w *world) facts() facts {
 		f.Replicas[k.String()] = n
 	}
 	f.Budgets, f.Policy = asJSON(slices.Sorted(maps.Keys(w.budgets))), asJSON(w.policy)
+	if f.Until = w.until; w.set != nil {
+		f.Pods = string(w.set.Spec.PodManagementPolicy)
+	}
 	return f
 }
 
@@ -194,97 +201,6 @@ func (s sharing) Save(ctx context.Context, o *plan.Operation) error {
 }
 
 func (c *client) journal(_ string, sh *Shared) plan.Journal { return sharing{c, sh} }
-
-func (c *client) Replicas(_ context.Context, w workload) (int32, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.replicas[w], c.alive()
-}
-
-func (c *client) Scale(_ context.Context, w workload, n int32) error {
-	if err := c.alive(); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := c.replicas[w]
-	c.replicas[w] = n
-	if w != etcdSet || was == n {
-		return nil
-	}
-	for _, m := range c.etcd.Members {
-		if n == 0 {
-			m.Shutdown(c.t)
-		} else {
-			m.Start(c.t)
-		}
-	}
-	return nil
-}
-
-func (c *client) Pods(_ context.Context, w workload) ([]pod, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []pod
-	for i := range c.replicas[w] {
-		out = append(out, pod{Name: fmt.Sprintf("%s-%d", w.name, i), UID: types.UID(fmt.Sprint(c.pods[w])), Ready: true})
-	}
-	return out, c.alive()
-}
-
-func (c *client) DeletePod(_ context.Context, w workload, p pod, _ *int64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.UID == types.UID(fmt.Sprint(c.pods[w])) {
-		c.pods[w]++
-	}
-	return c.alive()
-}
-
-func (c *client) Reverted(context.Context, workload) string { return "manager somebody" }
-
-func (c *client) Budget(_ context.Context, _, name string) (*policyv1.PodDisruptionBudget, error) {
-	return c.budgets[name], c.alive()
-}
-
-func (c *client) DeleteBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
-	if err := c.alive(); err != nil {
-		return err
-	}
-	delete(c.budgets, b.Name)
-	return nil
-}
-
-func (c *client) CreateBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
-	if err := c.alive(); err != nil {
-		return err
-	}
-	c.budgets[b.Name] = b
-	return nil
-}
-
-func (c *client) Retention(context.Context, workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error) {
-	p := *c.policy
-	return &p, c.alive()
-}
-
-func (c *client) SetRetention(_ context.Context, _ workload, scaled appsv1.PersistentVolumeClaimRetentionPolicyType) error {
-	if err := c.alive(); err != nil {
-		return err
-	}
-	c.policy.WhenScaled = scaled
-	return nil
-}
-
-// Leaving: with the policy Delete, volumes go when their pods go.
-func (c *client) Leaving(context.Context, string, []string) (string, error) {
-	if c.policy.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
-		return "claim data-kube-etcd-0", nil
-	}
-	return "", c.alive()
-}
-
-func (c *client) Unstage(context.Context, string, string) error { return c.alive() }
 
 func (c *client) Plane(context.Context, string, string) (controlplane.ControlPlane, error) {
 	return c.plane(), c.alive()

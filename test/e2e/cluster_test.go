@@ -185,6 +185,13 @@ func testContext(t testing.TB) context.Context { return context.WithoutCancel(t.
 // eventually waits for a condition; the last error says why it is not met.
 func eventually(t testing.TB, limit time.Duration, what string, cond func() error) {
 	t.Helper()
+	if err := within(limit, cond); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// within waits for a condition for so long, and returns why it is not met then.
+func within(limit time.Duration, cond func() error) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -192,11 +199,11 @@ func eventually(t testing.TB, limit time.Duration, what string, cond func() erro
 	for {
 		err := cond()
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s: not after %s: %v", what, limit, err)
+			return fmt.Errorf("not after %s: %w", limit, err)
 		case <-tick.C:
 		}
 	}

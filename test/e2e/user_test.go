@@ -50,6 +50,9 @@ type userOptions struct {
 	Tag        string // of etcd's image: the main cluster's
 	// History keeps what fill writes: nothing compacts. Without it, only the last 500 revisions are kept.
 	History bool
+	// Disk gives each member's volume a file system of its own of this size (in memory), such as "600m": one that can be
+	// full without the node being so.
+	Disk string
 }
 
 // hostNode is a node of the admin cluster.
@@ -100,6 +103,9 @@ func userCluster(t testing.TB, c *cluster, o userOptions) *user {
 	t.Cleanup(func() { u.remove(t) })
 	for i, node := range u.Volumes {
 		c.inNode(t, node, fmt.Sprintf("mkdir -p %s && mkdir -m 700 %[1]s/%d", u.Folder(), i))
+		if o.Disk != "" {
+			c.inNode(t, node, fmt.Sprintf("mount -t tmpfs -o mode=700,size=%s tmpfs %s/%d", o.Disk, u.Folder(), i))
+		}
 	}
 	u.apply(t)
 	u.ready(t)
@@ -264,6 +270,6 @@ func (u *user) remove(t testing.TB) {
 	u.c.kubectl(t, "wait", "--for=delete", "namespace/"+u.Namespace, "--timeout=2m")
 	u.c.kubectl(t, "delete", "persistentvolume", "-l", "kubectl-etcd-e2e="+u.Namespace, "--ignore-not-found", "--timeout=1m")
 	for _, n := range u.nodes {
-		u.c.inNode(t, n.name, "rm -rf "+u.Folder())
+		u.c.inNode(t, n.name, fmt.Sprintf("for d in %s/*; do if mountpoint -q $d; then umount $d; fi; done; rm -rf %[1]s", u.Folder()))
 	}
 }

@@ -56,7 +56,7 @@ func (v versions) within(other versions) error {
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("%d of %d differ: %.3q", len(errs), len(v), errs)
+		return fmt.Errorf("%d of %d differ, as %q", len(errs), len(v), errs[:min(3, len(errs))])
 	}
 	return nil
 }
@@ -68,27 +68,29 @@ func (u *user) agrees(t testing.TB, limit time.Duration, what string, seen func(
 	c := u.etcd(t)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	eventually(t, limit, what+" is what etcd holds", func() error {
-		before, err := truth(ctx, c)
-		if err != nil {
-			return err
-		}
-		view, err := seen(ctx)
-		if err != nil {
-			return err
-		}
-		after, err := truth(ctx, c)
-		if err != nil {
-			return err
-		}
-		if err := before.within(view); err != nil {
-			return fmt.Errorf("etcd's in its view: %w", err)
-		}
-		if err := view.within(after); err != nil {
-			return fmt.Errorf("its view in etcd: %w", err)
-		}
-		return nil
-	})
+	eventually(t, limit, what+" is what etcd holds", func() error { return agreed(ctx, c, seen) })
+}
+
+func agreed(ctx context.Context, c *clientv3.Client, seen func(context.Context) (versions, error)) error {
+	before, err := truth(ctx, c)
+	if err != nil {
+		return err
+	}
+	view, err := seen(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := truth(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := before.within(view); err != nil {
+		return fmt.Errorf("etcd's in its view: %w", err)
+	}
+	if err := view.within(after); err != nil {
+		return fmt.Errorf("its view in etcd: %w", err)
+	}
+	return nil
 }
 
 // serversAgree waits until each API server, by itself, answers with what etcd holds: fresh, and from its cache.

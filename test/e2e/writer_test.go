@@ -185,7 +185,7 @@ func (w *writer) restored(t testing.TB, begin, end, down, back time.Time) {
 			}
 		}
 		if len(names) == 0 || len(wrong) > 0 {
-			t.Errorf("objects %s: %d, there should be some, and each: %t; that is not so for %d, as %.3q", what, len(names), want, len(wrong), wrong)
+			t.Errorf("objects %s: %d, there should be some, and each: %t; that is not so for %d, as %q", what, len(names), want, len(wrong), wrong[:min(3, len(wrong))])
 		}
 	}
 	check("from before the snapshot", w.acknowledged(time.Time{}, begin), true)
@@ -198,10 +198,14 @@ func (w *writer) allThere(t testing.TB) {
 	t.Helper()
 	names := w.acknowledged(time.Time{}, time.Now())
 	there := w.u.truth(t)
+	var missing []string
 	for _, name := range names {
 		if _, ok := there[name]; !ok {
-			t.Errorf("%s was acknowledged and is not there (of %d)", name, len(names))
+			missing = append(missing, name)
 		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("%d of %d were acknowledged and are not there, as %q", len(missing), len(names), missing[:min(3, len(missing))])
 	}
 	if len(names) == 0 {
 		t.Error("no creation was acknowledged")

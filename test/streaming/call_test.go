@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -94,6 +95,43 @@ func TestCallReportsTheAgentsRefusal(t *testing.T) {
 		var refusal *frame.Error
 		if !errors.As(err, &refusal) || refusal.Code != code {
 			t.Errorf("%v: error = %v, want code %q", request, err, code)
+		}
+	}
+}
+
+// TestCallEndsAnUploadThatWaits: whoever uploads what it does not have yet is told when nobody wants it any more, however
+// the conversation ends.
+func TestCallEndsAnUploadThatWaits(t *testing.T) {
+	t.Parallel()
+	path, _ := randomFile(t, 1000)
+	for name, c := range map[string]struct {
+		request podexec.Request
+		cut     bool
+		fails   bool
+	}{
+		"refused": {podexec.Request{Name: "dance"}, false, true},
+		"done":    {read(path), false, false},
+		"cut":     {podexec.Request{Name: frame.RequestWrite, Body: frame.WriteRequest{Path: path + ".new", Size: 10}}, true, true},
+	} {
+		b := newBed(t, bedOptions{})
+		waits, never := newPipe(t)
+		over := make(chan struct{})
+		var once sync.Once
+		opts := podexec.CallOptions{Upload: waits, UploadOver: func() { once.Do(func() { close(over) }); waits.CloseWithError(io.ErrClosedPipe) }}
+		if c.cut {
+			go func() { // what arrives shows that the upload is under way
+				_, _ = never.Write([]byte("some"))
+				_ = syscall.Kill(b.process(0).pid, syscall.SIGKILL)
+			}()
+		}
+		_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{agentPath}, c.request, opts)
+		if (err != nil) != c.fails || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+		select {
+		case <-over:
+		default:
+			t.Errorf("%s: nobody said that the upload is over", name)
 		}
 	}
 }

@@ -1,0 +1,237 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is an etcd that holds the lock of a database. It is only ever signalled through its descriptor: a number may
+// be another process's by then.
+type process struct {
+	pid int
+	fd  int
+}
+
+const (
+	// freezeFor is how long the threads of a process may take to stop: one that waits for the disk stops after that.
+	freezeFor = 2 * time.Second
+	// goneFor is how long a killed process may take to be gone.
+	goneFor = 10 * time.Second
+	// etcdName is what the kernel calls an etcd.
+	etcdName = "etcd"
+)
+
+// holder finds the etcd that holds a database; nil when nobody does. It refuses what is not exactly one etcd. It sees
+// the processes of its own PID namespace only.
+func holder(path string) (*process, error) {
+	pid, err := lockedBy(path)
+	if err != nil || pid == 0 {
+		return nil, err
+	}
+	p := &process{pid: pid}
+	if p.fd, err = unix.PidfdOpen(pid, 0); errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	// Now that it cannot become another: is it still the one?
+	again, err := lockedBy(path)
+	if err == nil && again != pid {
+		err = fmt.Errorf("%w: it was process %d, and a moment later %d", ErrHolder, pid, again)
+	}
+	if err == nil {
+		err = p.isEtcd()
+	}
+	if err == nil {
+		err = p.signal(0)
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) isEtcd() error {
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
+	if err != nil {
+		return fmt.Errorf("%w: process %d: %w", ErrHolder, p.pid, err)
+	}
+	if name := strings.TrimSpace(string(comm)); name != etcdName {
+		return fmt.Errorf("%w: process %d is called %q, not %q", ErrHolder, p.pid, name, etcdName)
+	}
+	return nil
+}
+
+func (p *process) close() {
+	if p != nil {
+		_ = unix.Close(p.fd)
+	}
+}
+
+func (p *process) signal(s unix.Signal) error {
+	if err := unix.PidfdSendSignal(p.fd, s, nil, 0); err != nil {
+		return fmt.Errorf("signal process %d: %w", p.pid, err)
+	}
+	return nil
+}
+
+// freeze returns when none of its threads runs any more. On an error it runs on.
+func (p *process) freeze(ctx context.Context) (err error) {
+	if err := p.signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.thaw())
+		}
+	}()
+	deadline := time.NewTimer(freezeFor)
+	defer deadline.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		stopped, seen, err := p.stopped()
+		if err != nil || stopped {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("freeze process %d: %w", p.pid, context.Cause(ctx))
+		case <-deadline.C:
+			return fmt.Errorf("freeze process %d: not after %v; last seen: %s", p.pid, freezeFor, seen)
+		case <-poll.C:
+		}
+	}
+}
+
+// stopped asks each thread: the first may have stopped while another still writes.
+func (p *process) stopped() (all bool, seen string, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
+	if err != nil {
+		return false, "", err
+	}
+	if len(tasks) == 0 {
+		return false, "", fmt.Errorf("look at process %d: it is gone", p.pid)
+	}
+	for _, path := range tasks {
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // that thread has ended
+		}
+		if err != nil {
+			return false, "", err
+		}
+		// NUMBER (NAME) STATE ..., and the name may hold anything.
+		_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+		if !strings.HasPrefix(rest, "T") && !strings.HasPrefix(rest, "t") {
+			return false, fmt.Sprintf("thread %s is in state %.1s", filepath.Base(filepath.Dir(path)), rest), nil
+		}
+	}
+	return true, "", nil
+}
+
+func (p *process) thaw() error { return p.signal(unix.SIGCONT) }
+
+// kill returns when the process is gone, and its locks with it.
+func (p *process) kill() error {
+	if err := p.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	for deadline := time.Now().Add(goneFor); ; {
+		left := time.Until(deadline)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, int(max(left, 0)/time.Millisecond))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("wait for process %d: %w", p.pid, err)
+		case n > 0:
+			return nil
+		case left <= 0:
+			return fmt.Errorf("wait until process %d is gone: not after %v; it was killed", p.pid, goneFor)
+		}
+	}
+}
+
+// lockedBy returns the process that has locked a file for itself; 0 when none has.
+func lockedBy(path string) (int, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	id, err := lockID(f)
+	if err != nil {
+		return 0, err
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0, err
+	}
+	pids := flocksOn(string(locks), id)
+	if slices.Contains(pids, -1) || len(pids) > 1 {
+		return 0, fmt.Errorf("%w: %s is locked by processes %v", ErrHolder, path, pids)
+	}
+	if len(pids) == 1 {
+		return pids[0], nil
+	}
+	return 0, nil
+}
+
+// flocksOn reads lines like "7: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; who only waits for a lock has "->" in front.
+func flocksOn(locks, id string) (pids []int) {
+	for line := range strings.Lines(locks) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[1] != "FLOCK" || f[3] != "WRITE" || f[5] != id {
+			continue
+		}
+		pid, err := strconv.Atoi(f[4])
+		if err != nil || pid <= 0 {
+			pid = -1 // a process that cannot be seen from here
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// lockID is how /proc/locks calls a file. Its device is the file system's, which is what the mount table says, and not
+// always what stat says (btrfs).
+func lockID(f *os.File) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", err
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		return "", err
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	major, minor := unix.Major(st.Dev), unix.Minor(st.Dev)
+	if _, rest, ok := strings.Cut(string(info), "mnt_id:"); ok {
+		mount := strings.Fields(rest)[0]
+		for line := range strings.Lines(string(mounts)) {
+			if m := strings.Fields(line); len(m) > 2 && m[0] == mount {
+				if _, err := fmt.Sscanf(m[2], "%d:%d", &major, &minor); err != nil {
+					return "", fmt.Errorf("read device of %s: %w", f.Name(), err)
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("%02x:%02x:%d", major, minor, st.Ino), nil
+}

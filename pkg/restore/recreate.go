@@ -1,0 +1,88 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// An OrderedReady StatefulSet makes its second pod when the first is ready, and a
+// restored member gets ready only together with others. The policy cannot be
+// changed: so the StatefulSet is deleted without its pods, created with another
+// policy, which adopts them, and in the end the same way back.
+
+// ordered tells whether a StatefulSet starts its pods one after the other.
+func ordered(s *appsv1.StatefulSet) bool {
+	return orOne(s.Spec.Replicas) > 1 && s.Spec.PodManagementPolicy != appsv1.ParallelPodManagement
+}
+
+func (r *run) parallel(ctx context.Context, t *plan.Task) error {
+	saved := &appsv1.StatefulSet{}
+	known, err := t.Recall(saved)
+	if err != nil {
+		return err
+	}
+	if !known {
+		if saved, err = r.c.Set(ctx, r.etcdSet()); err != nil {
+			return err
+		}
+		if saved == nil {
+			return fmt.Errorf("read %s: it is gone", r.etcdSet())
+		}
+		saved = bare(saved)
+		if err := t.Remember(ctx, saved); err != nil {
+			return err
+		}
+	}
+	return r.recreate(ctx, saved, appsv1.ParallelPodManagement)
+}
+
+// parallelBack gives the StatefulSet its own policy again; rec is what parallel has recorded.
+func (r *run) parallelBack(ctx context.Context, rec *plan.Step) error {
+	if rec == nil {
+		return nil
+	}
+	saved := &appsv1.StatefulSet{}
+	if known, err := (&plan.Task{Step: rec}).Recall(saved); err != nil || !known {
+		return err
+	}
+	return r.recreate(ctx, saved, saved.Spec.PodManagementPolicy)
+}
+
+// recreate makes the StatefulSet have that policy; its replicas and pods stay as they are.
+func (r *run) recreate(ctx context.Context, saved *appsv1.StatefulSet, policy appsv1.PodManagementPolicyType) error {
+	want := saved.DeepCopy()
+	want.Spec.PodManagementPolicy = policy
+	deleted := false
+	return wait(ctx, r.cfg.Timeout, fmt.Sprintf("%s exists with policy %s", r.etcdSet(), policy), func(ctx context.Context) (string, bool, error) {
+		now, err := r.c.Set(ctx, r.etcdSet())
+		switch {
+		case err != nil:
+			return "", false, err
+		case now == nil:
+			return "it does not exist", false, r.c.CreateSet(ctx, want)
+		case now.Spec.PodManagementPolicy == policy && now.DeletionTimestamp == nil:
+			return "", true, nil
+		case now.DeletionTimestamp != nil:
+			return "it is being deleted", false, nil
+		case deleted:
+			return "", false, &stopWaiting{refuse("pause what manages it, then restore again", "recreate %s: it was put back with policy %s by %s", r.etcdSet(), now.Spec.PodManagementPolicy, r.c.Reverted(ctx, r.etcdSet()))}
+		}
+		// Replicas and retention may have been changed since, by this restore itself.
+		want.Spec.Replicas, want.Spec.PersistentVolumeClaimRetentionPolicy = now.Spec.Replicas, now.Spec.PersistentVolumeClaimRetentionPolicy
+		deleted = true
+		return "it has policy " + string(now.Spec.PodManagementPolicy), false, r.c.DeleteSet(ctx, now)
+	})
+}
+
+// bare is a StatefulSet as somebody would apply it: its pods are adopted by their labels.
+func bare(s *appsv1.StatefulSet) *appsv1.StatefulSet {
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, Labels: s.Labels, Annotations: s.Annotations, OwnerReferences: s.OwnerReferences, Finalizers: s.Finalizers},
+		Spec:       *s.Spec.DeepCopy(),
+	}
+}

@@ -1,0 +1,70 @@
+package restore
+
+import (
+	"context"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// replaceRights are what a replacement needs besides an agent's; a restore needs them, too.
+var replaceRights = []reach.Right{
+	{Verb: "list", Resource: "configmaps"}, {Verb: "update", Resource: "configmaps"},
+	{Verb: "get", Group: "apps", Resource: "statefulsets"},
+	{Verb: "get", Group: "apps", Resource: "statefulsets", Subresource: "scale"},
+	{Verb: "create", Group: "coordination.k8s.io", Resource: "leases"}, {Verb: "get", Group: "coordination.k8s.io", Resource: "leases"},
+	{Verb: "update", Group: "coordination.k8s.io", Resource: "leases"}, {Verb: "delete", Group: "coordination.k8s.io", Resource: "leases"},
+}
+
+// entitled asks, before anything is made, for every right that the steps will need: half-way is no place to find out.
+func (sc *scene) entitled(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane) error {
+	need := append(append(reach.Rights(reach.Agent), replaceRights...),
+		reach.Right{Verb: "update", Group: "apps", Resource: "statefulsets", Subresource: "scale"},
+		reach.Right{Verb: "list", Resource: "persistentvolumeclaims"})
+	if sc.recreate {
+		need = append(need, reach.Right{Verb: "create", Group: "apps", Resource: "statefulsets"}, reach.Right{Verb: "delete", Group: "apps", Resource: "statefulsets"})
+	}
+	if deletesClaims(sc.set) {
+		need = append(need, reach.Right{Verb: "update", Group: "apps", Resource: "statefulsets"})
+	}
+	if err := c.Require(ctx, p.Namespace, need); err != nil {
+		return err
+	}
+	if sc.hosted != nil {
+		ns, _ := splitName(sc.hosted.Cluster)
+		if err := c.Require(ctx, ns, []reach.Right{{Verb: "get", Group: hyperShiftGroup, Resource: hostedClusters}, {Verb: "patch", Group: hyperShiftGroup, Resource: hostedClusters}}); err != nil {
+			return err
+		}
+	}
+	perNamespace := map[string][]reach.Right{}
+	for _, w := range sc.writers {
+		resource := "statefulsets"
+		if w.Kind == "Deployment" {
+			resource = "deployments"
+		}
+		perNamespace[w.Namespace] = append(perNamespace[w.Namespace], reach.Right{Verb: "get", Group: "apps", Resource: resource, Subresource: "scale"},
+			reach.Right{Verb: "update", Group: "apps", Resource: resource, Subresource: "scale"}, reach.Right{Verb: "list", Resource: "pods"}, reach.Right{Verb: "delete", Resource: "pods"})
+	}
+	for _, b := range sc.budgets {
+		for _, verb := range []string{"get", "create", "delete"} {
+			perNamespace[b.Namespace] = append(perNamespace[b.Namespace], reach.Right{Verb: verb, Group: "policy", Resource: "poddisruptionbudgets"})
+		}
+	}
+	for ns, rs := range perNamespace {
+		if err := c.Require(ctx, ns, distinct(rs)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func distinct(rs []reach.Right) (out []reach.Right) {
+	seen := map[reach.Right]bool{}
+	for _, r := range rs {
+		if !seen[r] {
+			out = append(out, r)
+		}
+		seen[r] = true
+	}
+	return out
+}

@@ -1,0 +1,135 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The world's Kubernetes, as a client reaches it: replicas, pods in name, budgets, the StatefulSet, HyperShift's pause.
+
+func (c *client) Replicas(_ context.Context, w workload) (int32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replicas[w], c.alive()
+}
+
+func (c *client) Scale(_ context.Context, w workload, n int32) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.replicas[w]
+	c.replicas[w] = n
+	if w != etcdSet || was == n {
+		return nil
+	}
+	for _, m := range c.etcd.Members {
+		if n == 0 {
+			m.Shutdown(c.t)
+		} else {
+			m.Start(c.t)
+		}
+	}
+	return nil
+}
+
+func (c *client) Pods(_ context.Context, w workload) ([]pod, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []pod
+	for i := range c.replicas[w] {
+		out = append(out, pod{Name: fmt.Sprintf("%s-%d", w.name, i), UID: types.UID(fmt.Sprint(c.pods[w])), Ready: true})
+	}
+	return out, c.alive()
+}
+
+func (c *client) DeletePod(_ context.Context, w workload, p pod, _ *int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.UID == types.UID(fmt.Sprint(c.pods[w])) {
+		c.pods[w]++
+	}
+	return c.alive()
+}
+
+func (c *client) Reverted(context.Context, workload) string { return "manager somebody" }
+
+func (c *client) Budget(_ context.Context, _, name string) (*policyv1.PodDisruptionBudget, error) {
+	return c.budgets[name], c.alive()
+}
+
+func (c *client) DeleteBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	delete(c.budgets, b.Name)
+	return nil
+}
+
+func (c *client) CreateBudget(_ context.Context, b *policyv1.PodDisruptionBudget) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.budgets[b.Name] = b
+	return nil
+}
+
+func (c *client) Retention(context.Context, workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error) {
+	p := *c.policy
+	return &p, c.alive()
+}
+
+func (c *client) SetRetention(_ context.Context, _ workload, scaled appsv1.PersistentVolumeClaimRetentionPolicyType) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.policy.WhenScaled = scaled
+	return nil
+}
+
+// Leaving: with the policy Delete, volumes go when their pods go.
+func (c *client) Leaving(context.Context, string, []string) (string, error) {
+	if c.policy.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		return "claim data-kube-etcd-0", nil
+	}
+	return "", c.alive()
+}
+
+func (c *client) Set(context.Context, workload) (*appsv1.StatefulSet, error) {
+	return c.set.DeepCopy(), c.alive()
+}
+
+func (c *client) DeleteSet(context.Context, *appsv1.StatefulSet) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.set = nil
+	return nil
+}
+
+func (c *client) CreateSet(_ context.Context, s *appsv1.StatefulSet) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.set = s.DeepCopy()
+	return nil
+}
+
+func (c *client) PausedUntil(context.Context, string, string) (*string, error) {
+	return c.until, c.alive()
+}
+
+func (c *client) SetPausedUntil(_ context.Context, _ string, until *string) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.until = until
+	return nil
+}
+
+func (c *client) Unstage(context.Context, string, string) error { return c.alive() }

@@ -1,0 +1,107 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestRestoreLongUnbound: the member has neither a pod nor a volume. That is said, in the time that a pod is given.
+func TestRestoreLongUnbound(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=0")
+	u.kubectl(t, "wait", "--for=delete", "pod/kube-etcd-0", "--timeout=1m")
+	u.kubectl(t, "delete", "persistentvolumeclaim", "data-kube-etcd-0", "--timeout=1m")
+	u.c.kubectl(t, "delete", "persistentvolume", u.Namespace+"-0", "--timeout=1m")
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=1")
+	eventually(t, time.Minute, "the new claim waits for a volume", func() error {
+		if phase, err := u.c.tryKubectl(t, nil, "-n", u.Namespace, "get", "persistentvolumeclaim", "data-kube-etcd-0", "-o", "jsonpath={.status.phase}"); err != nil || phase != "Pending" {
+			return fmt.Errorf("%q, %w", phase, err)
+		}
+		return nil
+	})
+	before := u.state(t)
+	r = u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(r.dir, "s.db"), "--yes", "-v")
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	r.exits(1).within(2 * time.Minute).says(`error: .*unbound.*PersistentVolumeClaims.*`).says(`everything was undone: .*`)
+	u.unchanged(t, before, journals)
+	u.c.nothingLeft(t, u.Namespace)
+}
+
+// TestRestoreLongQuota: the snapshot is larger than what the etcd that will hold it takes. Nearly all of it is history,
+// which goes; the control plane can write when it is back.
+func TestRestoreLongQuota(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1, History: true})
+	w := u.write(t)
+	w.writes(t, 20)
+	u.fill(t, 96<<20)
+	begin := time.Now()
+	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	end := time.Now()
+	w.writes(t, 20)
+	// Its pod takes no note of this before it is made anew.
+	u.kubectl(t, "patch", "statefulset", "kube-etcd", "-p", `{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}`)
+	u.kubectl(t, "patch", "statefulset", "kube-etcd", "--type=json", "-p",
+		`[{"op":"test","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=8589934592"},
+		  {"op":"replace","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=67108864"}]`)
+	before := u.state(t)
+	began := time.Now()
+	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--yes", "-v")
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	r.exits(0)
+	w.writes(t, 20)
+	o := w.outage(began)
+	w.restored(t, begin, end, o.down, o.up)
+	u.settled(t, before)
+	u.cleanRestores(t)
+}
+
+// TestRestoreLongNodeGone: a member's node is gone. That is said before anything is stopped, and everything goes on.
+func TestRestoreLongNodeGone(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
+	w := u.write(t)
+	w.writes(t, 20)
+	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	node := u.Volumes[1]
+	server := u.kubectl(t, "get", "pod", "kube-apiserver-0", "-o", "jsonpath={.spec.nodeName}")
+	if server == node {
+		node = u.Volumes[2]
+	}
+	docker := func(verb string) {
+		t.Helper()
+		if _, err := output(testContext(t), nil, "docker", verb, node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	docker("pause")
+	t.Cleanup(func() {
+		if _, err := output(testContext(t), nil, "docker", "unpause", node); err == nil {
+			u.c.kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=3m")
+		}
+	})
+	for _, seen := range []string{"not yet noticed", "noticed"} {
+		t.Run(seen, func(t *testing.T) {
+			if seen == "noticed" {
+				u.c.kubectl(t, "wait", "--for=condition=Ready=Unknown", "node/"+node, "--timeout=3m")
+			}
+			r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--yes", "-v")
+			t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+			r.exits(1).within(3 * time.Minute)
+			if seen == "noticed" {
+				r.says(`error: .*node ` + node + ` is not ready.*`).says(`hint: .* --skip-member, .*`)
+			}
+		})
+	}
+	docker("unpause")
+	u.c.kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=3m")
+	u.ready(t)
+	w.writes(t, 20)
+	w.allThere(t)
+	u.serversAgree(t, time.Minute)
+	u.c.etcd(t, "cleanup", "-n", u.Namespace, "--running", "--yes").exits(0)
+	u.c.nothingLeft(t, u.Namespace)
+}
