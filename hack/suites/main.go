@@ -26,8 +26,8 @@ type suite struct {
 	args  []string
 	// beside the suite before it: it waits most of the time, for links that are stalled on purpose.
 	beside bool
-	// longer are tests that run only when they are asked for by name, and in `make e2e-full`: those of what others stand on,
-	// and variants and faults that take their time.
+	// longer are tests that run only when they are asked for by name, and in `make e2e-full`: those of what others stand on, large
+	// and slow transfers, variants and faults that take their time.
 	longer string
 }
 
@@ -35,7 +35,7 @@ var suites = []suite{
 	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-timeout=15m", "./..."}},
 	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
 	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
-	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=60m", "-tags=e2e", "./test/e2e/..."}, longer: "^TestUserCluster|^TestRestoreLong"},
+	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=60m", "-tags=e2e", "./test/e2e/..."}, longer: "^(TestUserCluster|TestBig|TestSlow|TestRestore(Long|Variants|Ways|Interrupted|HotInterrupted))"},
 }
 
 func main() {

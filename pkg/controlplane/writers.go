@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,29 @@ func (w Writer) ID() string { return w.Kind + "/" + w.Name }
 // knownWriters have etcd's URLs in files, where they are not seen.
 var knownWriters = map[Layout][]string{
 	HyperShift: {"Deployment/kube-apiserver", "Deployment/openshift-apiserver", "Deployment/openshift-oauth-apiserver"},
+}
+
+// apiServer is the program in a command line; its port is the flag's, or the program's own.
+var (
+	apiServer  = regexp.MustCompile(`\bkube-apiserver(\s|$)`)
+	securePort = regexp.MustCompile(`--secure-port[=\s]+(\d+)`)
+)
+
+// APIServerPort is where the pods of a kube-apiserver serve; false for every other program.
+func (w Writer) APIServerPort() (int, bool) {
+	for i := range w.Template.Spec.Containers {
+		c := &w.Template.Spec.Containers[i]
+		line := strings.Join(words(c), " ")
+		if !apiServer.MatchString(line) && c.Name != "kube-apiserver" {
+			continue
+		}
+		if m := securePort.FindStringSubmatch(line); m != nil {
+			port, err := strconv.Atoi(m[1])
+			return port, err == nil
+		}
+		return 6443, true
+	}
+	return 0, false
 }
 
 // Writers are the StatefulSets and Deployments of all namespaces whose pod

@@ -61,6 +61,16 @@ const (
 	dataName = "data"
 )
 
+// overhead is what a build and the etcd on it need beyond the database: two files of the log, which etcd allocates in
+// advance (64 MiB each), and room in which the database grows (16 MiB at a time).
+const overhead = 160 << 20
+
+// toBuild is the room that data built of a snapshot needs, beside the snapshot itself.
+func toBuild(snapshot int64) int64 { return snapshot + snapshot/10 + overhead }
+
+// Room is how many bytes have to be free on a volume for a snapshot of that size and for the data built of it.
+func Room(snapshot int64) int64 { return snapshot + toBuild(snapshot) }
+
 // State is what Inspect finds. Sizes are bytes. Inodes are strings in JSON: they can be above 2^53.
 type State struct {
 	// Exists tells whether there is a folder `member`. Inode to TreeSize are its; where there is none, the owner is that

@@ -9,13 +9,6 @@ import (
 	"path/filepath"
 )
 
-// overhead is what a build and the etcd on it need beyond the database: two files of the log, which etcd allocates in
-// advance (64 MiB each), and room in which the database grows (16 MiB at a time).
-const overhead = 160 << 20
-
-// toBuild is the room that data built of a snapshot needs, beside the snapshot itself.
-func toBuild(snapshot int64) int64 { return snapshot + snapshot/10 + overhead }
-
 // Prepare makes the folder for an upload of size bytes, where the volume has room for it and for what is built of it. It
 // removes what a build that was killed left behind. Where there is no room, it leaves nothing.
 func Prepare(ctx context.Context, p Place, size int64) (*Prepared, error) {
@@ -63,7 +56,7 @@ func (h host) prepare(ctx context.Context, p Place, size int64) (_ *Prepared, er
 	}
 	// What has come of the upload takes its room already; an upload that begins anew gives it back.
 	there := max(r.Size, 0) + max(sizeOf(p.op(snapshotName+uploadSuffix)), 0)
-	if need := size + toBuild(size) - there; r.Free < need {
+	if need := Room(size) - there; r.Free < need {
 		return nil, fmt.Errorf("%w: the snapshot of %s and the data built of it need %s (%d bytes) beside the data that is there, %s (%d bytes) are free",
 			ErrNoSpace, mib(size), mib(need), need, mib(r.Free), r.Free)
 	}

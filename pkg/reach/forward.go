@@ -83,7 +83,7 @@ func forwardWith(ctx context.Context, c *Clients, m controlplane.Member, files c
 	if tls == nil {
 		scheme = "http"
 	}
-	d := &forwarder{clients: c, member: m}
+	d := &forwarder{clients: c, namespace: m.Namespace, pod: m.Pod, port: m.LoopbackPort}
 	conn, err := etcd.Dial(ctx, etcd.Config{
 		Endpoint: fmt.Sprintf("%s://localhost:%d", scheme, m.LoopbackPort), TLS: tls, ServerName: name,
 		Username: o.Username, Password: o.Password, Dial: d.dial,
@@ -156,13 +156,20 @@ func readRef(ctx context.Context, c *Clients, r controlplane.FileRef) ([]byte, e
 // forwarder dials streams into one pod. Each dial is a new connection to the
 // API server, so that one that broke takes no other with it.
 type forwarder struct {
-	clients *Clients
-	member  controlplane.Member
-	serial  atomic.Int64
+	clients        *Clients
+	namespace, pod string
+	port           int
+	serial         atomic.Int64
+}
+
+// PodDialer dials a port of one pod through the API server, whatever address it is asked for.
+func PodDialer(c *Clients, namespace, pod string, port int) func(ctx context.Context, network, address string) (net.Conn, error) {
+	f := &forwarder{clients: c, namespace: namespace, pod: pod, port: port}
+	return func(ctx context.Context, _, address string) (net.Conn, error) { return f.dial(ctx, address) }
 }
 
 func (f *forwarder) dial(ctx context.Context, _ string) (net.Conn, error) {
-	url := f.clients.Core.RESTClient().Post().Resource("pods").Namespace(f.member.Namespace).Name(f.member.Pod).SubResource("portforward").URL()
+	url := f.clients.Core.RESTClient().Post().Resource("pods").Namespace(f.namespace).Name(f.pod).SubResource("portforward").URL()
 	transport, upgrader, err := spdy.RoundTripperFor(f.clients.Config)
 	if err != nil {
 		return nil, fmt.Errorf("make port-forward: %w", err)
@@ -177,7 +184,7 @@ func (f *forwarder) dial(ctx context.Context, _ string) (net.Conn, error) {
 	})
 	conn, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {
-		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.pod, err)
 	}
 	c, err := f.streams(conn)
 	if err != nil {
@@ -194,19 +201,19 @@ func (f *forwarder) dial(ctx context.Context, _ string) (net.Conn, error) {
 func (f *forwarder) streams(conn httpstream.Connection) (net.Conn, error) {
 	h := http.Header{}
 	h.Set(corev1.StreamType, corev1.StreamTypeError)
-	h.Set(corev1.PortHeader, strconv.Itoa(f.member.LoopbackPort))
+	h.Set(corev1.PortHeader, strconv.Itoa(f.port))
 	h.Set(corev1.PortForwardRequestIDHeader, strconv.FormatInt(f.serial.Add(1), 10))
 	errs, err := conn.CreateStream(h)
 	if err != nil {
-		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.pod, err)
 	}
 	_ = errs.Close() // nothing is written to it
 	h.Set(corev1.StreamType, corev1.StreamTypeData)
 	data, err := conn.CreateStream(h)
 	if err != nil {
-		return nil, fmt.Errorf("port-forward to pod %s: %w", f.member.Pod, err)
+		return nil, fmt.Errorf("port-forward to pod %s: %w", f.pod, err)
 	}
-	s := &streamConn{Stream: data, conn: conn, remote: addr(f.member.Pod)}
+	s := &streamConn{Stream: data, conn: conn, remote: addr(f.pod)}
 	go func() { // the far side explains on this stream why it could not connect
 		msg, _ := io.ReadAll(io.LimitReader(errs, 4096))
 		if len(msg) > 0 {

@@ -102,6 +102,8 @@ type Shared struct {
 	Writers []string `json:"writers,omitempty"`
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
 	Hosted *hostedCluster `json:"hosted,omitempty"`
+	// Access is how the restored cluster's own API is asked; nil: not at all.
+	Access *access `json:"access,omitempty"`
 	// Differs says, after the restore, how the members' data differs; it never should.
 	Differs        string         `json:"differs,omitempty"`
 	Token          string         `json:"token"`

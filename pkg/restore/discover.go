@@ -25,6 +25,7 @@ type scene struct {
 	// controllers hold caches, but write through API servers only.
 	controllers []controlplane.Writer
 	budgets     []policyv1.PodDisruptionBudget
+	access      *access        // to the restored cluster's own API; nil where there is none
 	hosted      *hostedCluster // HyperShift's; nil elsewhere
 	recreate    bool           // the StatefulSet starts its pods one after the other
 	// skipped are left out, because the user says so.
@@ -75,6 +76,9 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 		if err := sc.findBudgets(ctx, d, cfg.Plane); err != nil {
 			return nil, err
 		}
+	}
+	if sc.access, note = sc.findAccess(ctx, d.Clients, cfg.Plane.Namespace); note != "" {
+		sc.notes = append(sc.notes, note)
 	}
 	return sc, sc.entitled(ctx, d.Clients, cfg.Plane)
 }

@@ -43,6 +43,7 @@ func (r *run) actions() map[string]plan.Action {
 		kindCompare:    action{do: r.compare},
 		kindRestart:    action{do: r.restart},
 		kindServe:      action{do: r.serve},
+		kindCaches:     action{do: r.caches},
 		kindFinish:     action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 	}
 	maps.Copy(all, r.replaceActions())
@@ -77,8 +78,12 @@ func (r *run) stopEtcd(ctx context.Context) error {
 	if policy != nil && policy.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
 		return refuse("pause what manages it, then restore again", "scale %s to 0: its retention policy would delete the volumes; it was put there by %s", r.etcdSet(), r.c.Reverted(ctx, r.etcdSet()))
 	}
-	return r.stop(ctx, r.etcdSet(), nil)
+	return r.stop(ctx, r.etcdSet(), &etcdGrace)
 }
+
+// etcdGrace is how many seconds etcd gets to end. With clients and peers that do not let go it takes seven; it bears
+// being killed, and has had nothing to write for longer than it keeps anything in memory.
+var etcdGrace = int64(3)
 
 // etcdUnstart stops the members on the new data. A writer that came back by itself may have seen revisions that are
 // about to vanish, and has to read everything anew: its pods go, too.
@@ -259,7 +264,7 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 // servers could not write a single key. Alarms are the cluster's, but each member
 // has a database of its own, and the first that is full raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
-	for _, m := range r.sh.Members {
+	return r.each(func(_ int, m *MemberRecord) error {
 		did, err := r.disarm(ctx, m.Name)
 		if err != nil {
 			return fmt.Errorf("disarm alarms: %w", err)
@@ -267,8 +272,8 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 		if did.Disarmed > 0 || did.Freed > 0 {
 			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did.Disarmed, did.Freed)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {

@@ -45,6 +45,9 @@ func hotSteps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	add(kindHotUp, "", "wait until all members are one healthy cluster; from its first leader on, only forward", "", true)
 	add(kindAlarms, "", "disarm NOSPACE alarms that came with the snapshot", "", false)
 	add(kindHotServe, "", "wait until all writers are ready; none was stopped", "", false)
+	if sc.access != nil {
+		add(kindCaches, "", whatCaches, "", false)
+	}
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {
 			add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "", false)

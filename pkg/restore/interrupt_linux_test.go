@@ -46,7 +46,7 @@ func (w *world) operateAs(c *client, id string, raw bool, seen int64) *run {
 		w.t.Fatal(err)
 	}
 	n := int32(len(w.etcd.Members))
-	sc := &scene{survey: sv, recreate: true, hosted: &hostedCluster{"clusters/a", testNamespace + "/a"}, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
+	sc := &scene{survey: sv, recreate: true, access: &access{Servers: []server{{testNamespace + "/StatefulSet/kube-apiserver", 6443}}}, hosted: &hostedCluster{"clusters/a", testNamespace + "/a"}, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
 		budgets: []policyv1.PodDisruptionBudget{*w.budgets["kube-apiserver-pdb"]}}
 	for _, x := range []workload{apiserver, chores} {
 		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})

@@ -160,7 +160,7 @@ func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
 			have += o.Size
 		}
 	}
-	if need := 2*r.sh.Snapshot.Size + r.sh.Snapshot.Size/10; have < need {
+	if need := datadir.Room(r.sh.Snapshot.Size); have < need {
 		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup",
 			"inspect volume of member %s: %s are free, the snapshot and the new data beside the old need %s", m.Name, size(have), size(need))
 	}
@@ -231,7 +231,7 @@ func (r *run) discard(ctx context.Context, t *plan.Task) error {
 	}
 	for _, o := range now.Operations {
 		if o.Op == r.op.ID && o.Built != nil && o.Inode != 0 && o.Inode != o.Built.Inode {
-			return fmt.Errorf("remove what was built for member %s: what is there is not what was built, but what it was exchanged for", t.Object)
+			return refuse("", "remove what was built for member %s: what is there is not what was built, but what it was exchanged for", t.Object)
 		}
 	}
 	if _, err := st.Discard(ctx, r.op.ID); err != nil {

@@ -24,7 +24,7 @@ func (a action) Undo(ctx context.Context, t *plan.Task) error {
 	if a.undo == nil {
 		return nil
 	}
-	return a.undo(ctx, t)
+	return persist(ctx, undoPatience, func() error { return a.undo(ctx, t) })
 }
 
 // replicasRecord is what a scaled workload had.

@@ -133,7 +133,7 @@ func goOn(o *plan.Operation, namespace string) string {
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
 		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot}
-	sh.Hosted = sc.hosted
+	sh.Hosted, sh.Access = sc.hosted, sc.access
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
 	}

@@ -30,6 +30,7 @@ const (
 	kindEtcdUp     = "etcd-up"
 	kindAlarms     = "alarms"
 	kindServe      = "serve"
+	kindCaches     = "caches"
 	kindCompare    = "compare"
 	kindRestart    = "restart"
 	kindFinish     = "finish"
@@ -93,6 +94,9 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	if retain {
 		add(kindRetainBack, sh.StatefulSet, set+": put its retention policy back", "")
 	}
+	if sc.access != nil {
+		add(kindCaches, "", whatCaches, "")
+	}
 	if sc.recreate {
 		add(kindOrdered, sh.StatefulSet, set+": recreate it as it was; its pods go on", "")
 	}
@@ -111,6 +115,8 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	add(kindFinish, "", "remove the utility pods; the old data stays on the volumes", "")
 	return out
 }
+
+const whatCaches = "ask every API server whether it has read everything anew; restart one that has not"
 
 func deletesClaims(s *appsv1.StatefulSet) bool {
 	p := s.Spec.PersistentVolumeClaimRetentionPolicy

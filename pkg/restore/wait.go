@@ -7,6 +7,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
 // poll is how often a wait looks.
@@ -16,6 +18,26 @@ const poll = 300 * time.Millisecond
 type stopWaiting struct{ err error }
 
 func (e *stopWaiting) Error() string { return e.err.Error() }
+
+// undoPatience is how long an undo is tried: a node or an API server that restarts takes the utility pods along, or
+// the way to them, and is back by then.
+var undoPatience = 3 * time.Minute
+
+// persist does something until it succeeds, for as long as that makes sense.
+func persist(ctx context.Context, patience time.Duration, do func() error) error {
+	for end := time.Now().Add(patience); ; {
+		err := do()
+		var refusal *Refusal
+		if err == nil || errors.As(err, &refusal) || errors.Is(err, plan.ErrTooLate) || errors.Is(err, plan.ErrAbandoned) || apierrors.IsForbidden(err) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
 
 // wait asks until done says so, within the limit; its error says what was seen last.
 func wait(ctx context.Context, limit time.Duration, what string, done func(context.Context) (seen string, ok bool, err error)) error {

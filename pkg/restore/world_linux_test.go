@@ -50,6 +50,9 @@ type world struct {
 	policy   *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy
 	set      *appsv1.StatefulSet // nil while it is being recreated
 	until    *string             // HyperShift's pausedUntil
+	restored int64               // what API servers have read anew
+	stale    int64               // and what one goes on serving until its pods have been made anew once more
+	begun    int                 // how often they had been when it began
 	saved    []byte              // the journal
 
 	snapshot string

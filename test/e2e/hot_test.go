@@ -125,3 +125,22 @@ func TestRestoreHotInterrupted(t *testing.T) {
 	u.serversAgree(t, time.Minute)
 	u.cleanRestores(t)
 }
+
+// TestRestoreLongStale: without a bump the restored revisions are below what an API server has in its caches, which it would
+// go on serving for ever. It is found out, and restarted.
+func TestRestoreLongStale(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+	w := u.write(t)
+	w.writes(t, 20)
+	snapshot := u.backup(t)
+	w.writes(t, 200)
+	w.end()
+	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--bump-revision=0", "--yes", "-v").exits(0)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`warning: the restored revision \d+ will not be above \d+, which clients have seen: .*`)
+	r.says(`warning: pod kube-apiserver-0 of StatefulSet .* has not read its \S+ anew: it is restarted`)
+	u.answers(t)
+	u.serversAgree(t, time.Minute)
+	u.c.nothingLeft(t, u.Namespace)
+	u.cleanRestores(t)
+}

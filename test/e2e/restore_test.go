@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,11 +20,14 @@ const patience = 2 * time.Minute
 // journals are what a restore may leave behind until its cleanup.
 const journals = "ConfigMap/kubectl-etcd-restore-"
 
+// step is one of a plan's, as far as tests look at it.
+type step struct{ ID, State string }
+
 // restored is what `restore -o json` prints, as far as tests look at it.
 type restored struct {
 	Operation struct {
 		ID, Phase, Error string
-		Steps            []struct{ ID, State string }
+		Steps            []step
 	}
 	Restore struct {
 		ClusterID, OldClusterID string
@@ -51,15 +55,18 @@ func TestRestore(t *testing.T) {
 	// The same names in another namespace: none of its business.
 	neighbour := userCluster(t, u.c, userOptions{Members: 1})
 	untouched := neighbour.state(t)
+	as := u.operator(t) // who has the printed rights only
 	before := u.state(t)
 	begin := time.Now()
 	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
 	end := time.Now()
 	snapshot := filepath.Join(r.dir, "s.db")
+	u.lacksRight(t, as, snapshot)
+	u.unchanged(t, before)
 	for range 2 {
 		w.writes(t, 40)
 		began := time.Now()
-		r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-o", "json", "-v").exits(0)
+		r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-o", "json", "-v", as).exits(0)
 		t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 		w.writes(t, 20)
 		outage := w.outage(began)
@@ -67,6 +74,10 @@ func TestRestore(t *testing.T) {
 		out := r.restored()
 		if out.Operation.Phase != "succeeded" || out.Restore.ClusterID == out.Restore.OldClusterID || out.Restore.ClusterID == "" {
 			t.Errorf("not as promised: %+v", out)
+		}
+		// Every API server was asked, and had read everything anew.
+		if !slices.Contains(out.Operation.Steps, step{"caches", "done"}) || strings.Contains(r.stderr, "warning: ") {
+			t.Errorf("were the API servers asked? %+v\n%s", out.Operation.Steps, r.stderr)
 		}
 		if out.Restore.Snapshot.Revision+out.Restore.Bump <= out.Restore.Highest {
 			t.Errorf("revision %d + %d is not above %d", out.Restore.Snapshot.Revision, out.Restore.Bump, out.Restore.Highest)

@@ -130,7 +130,7 @@ func (u *user) recreate(t testing.TB, policy string) {
 		t.Fatal(err)
 	}
 	u.kubectl(t, "delete", "statefulset", "kube-etcd", "--cascade=orphan", "--wait=true")
-	if out, err := u.c.tryKubectl(t, b, "create", "-f", "-"); err != nil { // apply would change an annotation
+	if out, err := u.c.tryKubectl(t, b, "create", "--raw", "/apis/apps/v1/namespaces/"+u.Namespace+"/statefulsets", "-f", "-"); err != nil { // others would change an annotation
 		t.Fatal(out, err)
 	}
 	u.kubectl(t, "rollout", "status", "statefulset/kube-etcd", "--timeout=2m")

@@ -1,0 +1,267 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// server is a workload of API servers, and the port on which its pods serve.
+type server struct {
+	Object string `json:"object"` // NAMESPACE/KIND/NAME
+	Port   int    `json:"port"`
+}
+
+// access is how the restored cluster's own API is asked: with a kubeconfig that one of its controllers uses. The
+// journal has its place only.
+type access struct {
+	Secret  string   `json:"secret"` // NAMESPACE/NAME
+	Key     string   `json:"key"`
+	Servers []server `json:"servers"`
+}
+
+// findAccess looks for one; where there is none, the note says why API servers will not be asked.
+func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace string) (*access, string) {
+	const unasked = "the API servers will not be asked whether they have read everything anew: "
+	a := &access{}
+	for _, w := range sc.writers {
+		if port, ok := w.APIServerPort(); ok && w.Replicas > 0 && w.Namespace == namespace {
+			a.Servers = append(a.Servers, server{w.Namespace + "/" + w.ID(), port})
+		}
+	}
+	if len(a.Servers) == 0 {
+		return nil, ""
+	}
+	if err := c.Require(ctx, namespace, reach.Rights(reach.Forward)); err != nil {
+		return nil, unasked + err.Error()
+	}
+	for _, w := range sc.controllers {
+		for _, v := range w.Template.Spec.Volumes {
+			if v.Secret == nil {
+				continue
+			}
+			s, err := c.Core.Secrets(namespace).Get(ctx, v.Secret.SecretName, metav1.GetOptions{})
+			if err != nil {
+				return nil, unasked + err.Error()
+			}
+			for key := range s.Data {
+				if _, err := userOf(s, key); err == nil {
+					a.Secret, a.Key = namespace+"/"+s.Name, key
+					return a, ""
+				}
+			}
+		}
+	}
+	return nil, unasked + "no Secret of a controller manager or scheduler holds a kubeconfig"
+}
+
+// userOf reads a kubeconfig that needs no other files.
+func userOf(s *corev1.Secret, key string) (*restclient.Config, error) {
+	raw, err := clientcmd.Load(s.Data[key])
+	if err != nil {
+		return nil, err
+	}
+	if len(raw.Contexts) == 0 {
+		return nil, errors.New("it is no kubeconfig")
+	}
+	cfg, err := clientcmd.NewDefaultClientConfig(*raw, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" || cfg.BearerTokenFile != "" || cfg.ExecProvider != nil || cfg.AuthProvider != nil {
+		return nil, errors.New("it names files or programs that are not here")
+	}
+	return cfg, nil
+}
+
+// cached are kinds that every API server keeps in its caches; each has one of its own.
+var cached = []string{
+	"/api/v1/namespaces", "/api/v1/nodes", "/api/v1/pods", "/api/v1/services", "/api/v1/configmaps", "/api/v1/secrets", "/api/v1/serviceaccounts",
+	"/api/v1/persistentvolumes", "/api/v1/persistentvolumeclaims", "/apis/apps/v1/deployments", "/apis/apps/v1/replicasets",
+	"/apis/apps/v1/statefulsets", "/apis/apps/v1/daemonsets", "/apis/batch/v1/jobs", "/apis/coordination.k8s.io/v1/leases",
+	"/apis/discovery.k8s.io/v1/endpointslices", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+}
+
+// Cached asks one pod of an API server for the revisions of its caches, by kind. Nothing of a kind is listed but the
+// revision.
+func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error) {
+	ns, name := splitName(a.Secret)
+	s, err := k.Clients.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	cfg, err := userOf(s, a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig in Secret %s: %w", a.Secret, err)
+	}
+	cfg.Dial, cfg.Timeout = reach.PodDialer(k.Clients, namespace, pod, port), 10*time.Second
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // one that leads to other clusters leads nowhere here
+	client, err := restclient.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make client for pod %s: %w", pod, err)
+	}
+	defer client.CloseIdleConnections()
+	host := cfg.Host
+	if !strings.Contains(host, "://") {
+		host = "https://" + host
+	}
+	revisions := map[string]int64{}
+	for _, path := range cached {
+		rev, ok, err := cacheRevision(ctx, client, strings.TrimSuffix(host, "/")+path)
+		if err != nil {
+			return nil, fmt.Errorf("ask pod %s: %w", pod, err)
+		}
+		if ok {
+			revisions[path[strings.LastIndex(path, "/")+1:]] = rev
+		}
+	}
+	if len(revisions) == 0 {
+		return nil, fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", pod, a.Secret)
+	}
+	return revisions, nil
+}
+
+// cacheRevision asks for a list from the cache (resourceVersion=0), of an object of which there is none. ok is false for
+// what this user may not list, or this API server does not have.
+func cacheRevision(ctx context.Context, client *http.Client, url string) (rev int64, ok bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?resourceVersion=0&fieldSelector=metadata.name%3Dkubectl-etcd-asks-for-nothing", nil)
+	if err != nil {
+		return 0, false, err
+	}
+	req.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, false, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return 0, false, err
+	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound:
+		return 0, false, nil
+	case resp.StatusCode != http.StatusOK:
+		return 0, false, fmt.Errorf("%s: %s", req.URL.Path, resp.Status)
+	}
+	var list metav1.PartialObjectMetadataList
+	if err := json.Unmarshal(body, &list); err != nil {
+		return 0, false, fmt.Errorf("read %s: %w", req.URL.Path, err)
+	}
+	rev, err = strconv.ParseInt(list.ResourceVersion, 10, 64)
+	if err != nil {
+		return 0, false, fmt.Errorf("read revision of %s: %w", req.URL.Path, err)
+	}
+	return rev, true, nil
+}
+
+// cachesFor is how long an API server has to notice that its caches are void: they do within seconds.
+var cachesFor = 30 * time.Second
+
+// caches proves that every API server has read everything anew, and restarts one that has not: it would serve for ever
+// what is no longer there. What cannot be asked is told, and stops nothing.
+func (r *run) caches(ctx context.Context, _ *plan.Task) error {
+	for _, s := range r.sh.Access.Servers {
+		w, err := parseWorkload(s.Object)
+		if err != nil {
+			return err
+		}
+		pods, err := r.c.Pods(ctx, w)
+		if err != nil {
+			return err
+		}
+		for _, p := range pods {
+			err := r.fresh(ctx, w, p.Name, s.Port)
+			if err == nil {
+				continue
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			var stale *staleError
+			if !errors.As(err, &stale) {
+				r.d.Report.Warn("%v", err)
+				continue
+			}
+			r.d.Report.Warn("pod %s of %s has not read its %s anew: it is restarted", p.Name, w, stale.kind)
+			if err := r.c.DeletePod(ctx, w, p, nil); err != nil {
+				return err
+			}
+			if err := r.ready(ctx, w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// staleError is a cache from before the restore.
+type staleError struct {
+	kind     string
+	revision int64
+}
+
+func (e *staleError) Error() string {
+	return fmt.Sprintf("its %s are of revision %d", e.kind, e.revision)
+}
+
+// fresh waits until a pod's caches are of the restored history. Theirs is, by the computed bump, above all that was
+// seen before; with a bump that the user chose, a cache can also be of a future that is no longer.
+func (r *run) fresh(ctx context.Context, w workload, pod string, port int) error {
+	low, high := r.sh.Snapshot.Revision+r.sh.Bump, int64(math.MaxInt64)
+	var last error
+	err := wait(ctx, cachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
+		var revisions map[string]int64
+		if revisions, last = r.c.Cached(ctx, *r.sh.Access, w.namespace, pod, port); last != nil {
+			return "", false, last
+		}
+		if r.sh.BumpAsked {
+			if high, last = r.live(ctx); last != nil {
+				return "", false, last
+			}
+		}
+		for kind, rev := range revisions {
+			if rev < low || rev > high {
+				last = &staleError{kind, rev}
+			}
+		}
+		return "", last == nil, last
+	})
+	if stale := (*staleError)(nil); err != nil && errors.As(last, &stale) {
+		return last
+	}
+	return err
+}
+
+// live is the members' revision now.
+func (r *run) live(ctx context.Context) (int64, error) {
+	s, err := r.survey(ctx)
+	if err != nil {
+		return 0, err
+	}
+	live := int64(0)
+	for _, m := range s.Members {
+		if m.Status != nil {
+			live = max(live, m.Status.Revision)
+		}
+	}
+	if live == 0 {
+		return 0, errors.New("ask members: none answers")
+	}
+	return live, nil
+}
