@@ -15,6 +15,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// A client that is gone must not end this process before it has put right what it was at: etcd may be frozen.
+	signal.Ignore(syscall.SIGPIPE)
 	if err := agent.Serve(ctx, os.Stdin, os.Stdout, agent.Handlers()); err != nil {
 		fmt.Fprintln(os.Stderr, "kubectl-etcd-agent:", err)
 		os.Exit(1)

@@ -7,9 +7,11 @@ import "github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 const (
 	RequestInspect  = "inspect"  // datadir.Place → datadir.State
 	RequestPrepare  = "prepare"  // PrepareRequest → datadir.Prepared
+	RequestUnpack   = "unpack"   // UnpackRequest → frame.WriteReply
 	RequestBuild    = "build"    // datadir.BuildRequest → datadir.Built; progress: strings
 	RequestExchange = "exchange" // datadir.ExchangeRequest → datadir.Exchanged
 	RequestDiscard  = "discard"  // datadir.Place → datadir.Discarded
+	RequestDrop     = "drop"     // datadir.DropRequest → datadir.Discarded
 	// The orders of a hot exchange are uploaded, a line each, in its conversation; its progress is datadir.HotState.
 	RequestHot  = "hot"  // datadir.HotRequest → datadir.Switched
 	RequestThaw = "thaw" // datadir.Place → datadir.Thawed
@@ -32,6 +34,15 @@ const (
 	CodeHolder      = "wrong-holder"    // datadir.ErrHolder
 	CodeThawed      = "thawed"          // datadir.ErrThawed, for no other of these reasons
 )
+
+// UnpackRequest makes a plain file of an uploaded one that is a zstd stream, and removes that. Size and SHA256 (hex) are
+// what the plain file has to have.
+type UnpackRequest struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
 
 // PrepareRequest asks for room for a snapshot.
 type PrepareRequest struct {

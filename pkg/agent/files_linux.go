@@ -78,7 +78,7 @@ func writeFile(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	received, err := io.Copy(part, upload)
+	received, err := io.Copy(&steady{File: part}, upload)
 	if errors.Is(err, frame.ErrCorrupt) {
 		// What stands before the offset may be the culprit: none of it may be continued.
 		err = errors.Join(err, part.Truncate(0))
@@ -94,6 +94,30 @@ func writeFile(ctx context.Context, s *Session) error {
 		return err
 	}
 	return s.End(frame.WriteReply{Size: req.Size, SHA256: end.SHA256})
+}
+
+// steady writes to the disk what it is given as it comes. etcd may live on the same disk, and would have to wait for all
+// of it at once.
+type steady struct {
+	*os.File
+	unsynced int
+}
+
+// syncEvery is how much may be waiting for the disk, in bytes.
+const syncEvery = 16 << 20
+
+func (s *steady) Write(b []byte) (int, error) {
+	n, err := s.File.Write(b)
+	if s.unsynced += n; err == nil && s.unsynced >= syncEvery {
+		s.unsynced = 0
+		err = s.Sync()
+	}
+	return n, err
+}
+
+// ReadFrom is not the file's: that would go past Write.
+func (s *steady) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{s}, r)
 }
 
 // continueAt cuts the part to offset and puts what stands before it into the checksum.

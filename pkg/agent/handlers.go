@@ -27,9 +27,11 @@ func Handlers() map[string]Handler {
 
 		RequestInspect:  onDataDir(inspectData),
 		RequestPrepare:  onDataDir(prepareData),
+		RequestUnpack:   onDataDir(unpackFile),
 		RequestBuild:    onDataDir(datadir.Build),
 		RequestExchange: onDataDir(exchangeData),
 		RequestDiscard:  onDataDir(discardData),
+		RequestDrop:     onDataDir(dropData),
 		RequestSeed:     onDataDir(datadir.Seed),
 		RequestHot:      hotExchange,
 		RequestThaw:     onDataDir(thawData),

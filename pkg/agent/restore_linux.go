@@ -68,6 +68,10 @@ func exchangeData(ctx context.Context, r datadir.ExchangeRequest, _ func(string)
 	return datadir.Exchange(ctx, r)
 }
 
+func dropData(ctx context.Context, r datadir.DropRequest, _ func(string)) (*datadir.Discarded, error) {
+	return datadir.Drop(ctx, r)
+}
+
 func discardData(ctx context.Context, p datadir.Place, _ func(string)) (*datadir.Discarded, error) {
 	return datadir.Discard(ctx, p)
 }

@@ -103,7 +103,7 @@ type State struct {
 	ClusterID string `json:"clusterID,omitempty"`
 	MemberID  string `json:"memberID,omitempty"`
 	// Elected tells that the log knows of an election. One that etcdutl has made, and nobody has voted in since, knows of
-	// none: then that cluster has never had this member's vote for a leader.
+	// none: then that cluster has never had this member's vote for a leader. A log that cannot be read counts as one that does.
 	Elected bool `json:"elected,omitempty"`
 
 	Operations []Operation `json:"operations,omitempty"`
@@ -189,7 +189,16 @@ type Exchanged struct {
 	Atomic bool `json:"atomic"`
 }
 
-// Discarded is what Discard gave back.
+// DropRequest asks to delete a member's data: the one thing here that cannot be undone.
+type DropRequest struct {
+	Place
+	// Inode is that of the folder `member` that is meant; another one is not touched.
+	Inode uint64 `json:"inode,string"`
+	// Wait is as in ExchangeRequest.
+	Wait int `json:"wait,omitempty"`
+}
+
+// Discarded is what Discard, or Drop, gave back.
 type Discarded struct {
 	Freed int64 `json:"freed"`
 }

@@ -195,8 +195,11 @@ func (s *hotSwitch) point(ctx context.Context, at Point, limit time.Duration, or
 	if s.out != nil {
 		state.PID = s.out.pid
 	}
-	state.Elected, _ = elected(s.e.log()) // where there is no log, nobody was elected
-	tell(state)
+	var err error
+	if state.Elected, err = elected(s.e.log()); err != nil {
+		state.Elected = true // who cannot say may have
+	}
+	go tell(state) // a client that does not listen must not keep etcd frozen
 	want := OrderFreeze
 	if at == Frozen {
 		want = OrderGo

@@ -105,9 +105,10 @@ func (s *State) memberFolder(ctx context.Context, p Place, info fs.FileInfo) (er
 		s.note("%v", err)
 	} else {
 		s.ClusterID, s.MemberID = found.cluster, found.member
-		if s.Elected, err = elected(p.log()); err != nil {
-			s.note("%v", err)
-		}
+	}
+	if s.Elected, err = elected(p.log()); err != nil {
+		s.Elected = true
+		s.note("%v", err)
 	}
 	path := database(p.member())
 	f, err := os.Open(path)

@@ -158,8 +158,11 @@ func electedIn(path string) (bool, error) {
 	r := bufio.NewReader(f)
 	for {
 		kind, data, err := walHead(r)
-		if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return false, nil // its end: zeros, or a record that is just being written
+		}
+		if err != nil {
+			return false, fmt.Errorf("read terms in %s: %w", path, err)
 		}
 		// A cut message: what could be read of it counts.
 		fields, _, _ := varints(data)

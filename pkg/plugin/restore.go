@@ -115,6 +115,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
 	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, KIND/NAME in the control plane's namespace; repeat it")
 	f.BoolVar(&o.cfg.Recreate, "recreate-statefulset", false, "Where members are started one after the other: delete the StatefulSet without its pods, and create it anew")
+	f.BoolVar(&o.cfg.DiscardOld, "discard-old-data", false, "Where there is no room for old data and new: delete the old data first, for good; nothing leads back")
 	f.BoolVar(&o.cfg.KeepBudgets, "keep-budgets", false, "Leave disruption budgets as they are")
 	f.StringVar(&o.cfg.Safety, "safety-backup", ".", `Folder for a backup of what answers now; "" takes none`)
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Bound each wait for pods")
@@ -142,6 +143,8 @@ func (o *restoreOptions) validate() error {
 		return usagef(o.cmd, "--skip-member goes with --from: it is for a restore of the other members")
 	case o.cfg.Hot && (len(o.cfg.Members) > 0 || len(o.cfg.Skip) > 0):
 		return usagef(o.cmd, "--hot restores all members: leave out --member and --skip-member, or --hot")
+	case o.cfg.DiscardOld && (o.cfg.Hot || o.cfg.From == ""):
+		return usagef(o.cmd, "--discard-old-data goes with --from, and not with --hot")
 	case o.cfg.Hot && (o.cfg.Recreate || len(o.cfg.Writers) > 0):
 		return usagef(o.cmd, "--hot stops neither writers nor the StatefulSet: leave out --writer and --recreate-statefulset, or --hot")
 	case o.dryRun != "none" && o.dryRun != "client":

@@ -17,6 +17,7 @@ type continueOptions struct {
 	cmd     *cobra.Command
 	from    string
 	safety  string
+	skip    []string
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
@@ -123,6 +124,7 @@ was seen since. Its plan is printed first, and asked for.`,
 			}
 			return o.goOn(ctx, f, fmt.Sprintf("Take back operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Undo)
 		})
+	cmd.Flags().StringArrayVar(&o.skip, "skip-member", nil, "Of a restore that has ended: without this member, whose node is gone; repeat it")
 	cmd.Flags().StringVar(&o.safety, "safety-backup", ".", "Of a restore that has ended: folder for the copy of its old data, and for a backup of what answers now")
 	return cmd
 }
@@ -138,6 +140,10 @@ func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	}
 	o.app.say("operation %s is taken back by restoring its old data, a copy of which is %s; what was written since then will be gone", f.op.ID, file)
 	cfg := f.cfg
+	cfg.Skip = o.skip
+	if err := restore.AsBefore(f.op, &cfg); err != nil {
+		return err
+	}
 	cfg.From, cfg.Raw, cfg.FromOtherCluster, cfg.Safety = file, true, true, o.safety // it is this cluster's own
 	r := &restoreOptions{app: o.app, cmd: o.cmd, cfg: cfg, dryRun: "none", yes: o.yes}
 	return r.carryOut(ctx, f.deps, restore.Prepare)

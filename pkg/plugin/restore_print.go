@@ -65,7 +65,7 @@ func (o *restoreOptions) show(p *restore.Prepared) error {
 	}
 	if s.Hot {
 		fmt.Fprintln(w, "The API servers go on running. They cannot reach etcd from the first step with an outage to the last: until the members' containers have started again, which is seconds, whatever the size of the data.")
-	} else {
+	} else if !s.DiscardOld {
 		fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
 	}
 	for _, n := range p.Notes {
@@ -85,7 +85,7 @@ func planRows(op *plan.Operation) [][]string {
 		if back == "" {
 			back = "-"
 		}
-		if op.Step(s.ID).Commit {
+		if s.Commit {
 			back = "from here only forward"
 		}
 		rows = append(rows, []string{fmt.Sprint(i + 1), outage, s.What, back})
@@ -100,7 +100,8 @@ type restoreResult struct {
 	Operation  *plan.Operation `json:"operation"`
 	Restore    *restore.Shared `json:"restore"`
 	Notes      []string        `json:"notes,omitempty"`
-	// OutageSeconds is from the first writer that was stopped until all were ready again.
+	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the first
+	// member that was frozen until all were healthy.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
 }
 
@@ -134,6 +135,9 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		return s.Different()
 	case err == nil && op.Phase == plan.Succeeded:
 		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
+		if s.DiscardOld {
+			return s.Different()
+		}
 		a.say("the old data is still on the volumes; take it back with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
 		return s.Different()
 	case err == nil:

@@ -2,8 +2,6 @@ package reach
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,39 +81,46 @@ func (s *Stage) Prepare(ctx context.Context, size int64) (*datadir.Prepared, err
 	return ask[datadir.Prepared](ctx, s, agent.RequestPrepare, agent.PrepareRequest{Place: s.place, Size: size}, nil)
 }
 
-// Upload puts size bytes of a plain snapshot on the volume, unless they, or the
-// data built of them, are there already. A link that is cut is taken up again.
-func (s *Stage) Upload(ctx context.Context, src io.ReaderAt, size int64, progress func(done, total int64)) error {
-	p, err := s.Prepare(ctx, size)
-	if err != nil {
+// Content is a snapshot that is uploaded: plain, and also compressed where there is that.
+type Content struct {
+	Plain  io.ReaderAt
+	Size   int64
+	SHA256 string // hex
+	// Packed is the same as a zstd stream; nil: there is none.
+	Packed     io.ReaderAt
+	PackedSize int64
+}
+
+// Upload puts a snapshot on the volume, unless it, or the data built of it, is there already. It is sent compressed where
+// that is possible and the volume has room for that, too. A link that is cut is taken up again.
+func (s *Stage) Upload(ctx context.Context, c Content, progress func(done, total int64)) error {
+	p, err := s.Prepare(ctx, c.Size)
+	if err != nil || p.Built != nil {
 		return err
 	}
-	if p.Built != nil {
-		return nil
-	}
-	if p.Size == size {
-		same, err := s.holds(ctx, p.Path, src, size)
-		if same || err != nil {
+	if p.Size == c.Size {
+		there, err := ask[frame.StatReply](ctx, s, frame.RequestStat, frame.StatRequest{Path: p.Path, Sum: true}, nil)
+		if err != nil || there.Exists && there.SHA256 == c.SHA256 {
 			return err
 		}
 	}
-	_, err = s.link.clients.Exec.CopyTo(ctx, s.link.target, []string{agentPath}, src, size, p.Path,
-		podexec.CopyOptions{ExpectAgent: s.link.sha256, Progress: progress})
+	send := func(src io.ReaderAt, size int64, path string) error {
+		_, err := s.link.clients.Exec.CopyTo(ctx, s.link.target, []string{agentPath}, src, size, path,
+			podexec.CopyOptions{ExpectAgent: s.link.sha256, Progress: progress})
+		return err
+	}
+	if c.Packed == nil || c.PackedSize >= c.Size || p.Free < datadir.Room(c.Size)+c.PackedSize {
+		return send(c.Plain, c.Size, p.Path)
+	}
+	packed := p.Path + packedSuffix
+	if err := send(c.Packed, c.PackedSize, packed); err != nil {
+		return err
+	}
+	_, err = ask[frame.WriteReply](ctx, s, agent.RequestUnpack, agent.UnpackRequest{From: packed, To: p.Path, Size: c.Size, SHA256: c.SHA256}, nil)
 	return err
 }
 
-// holds tells whether the file on the volume is what would be uploaded.
-func (s *Stage) holds(ctx context.Context, path string, src io.ReaderAt, size int64) (bool, error) {
-	there, err := ask[frame.StatReply](ctx, s, frame.RequestStat, frame.StatRequest{Path: path, Sum: true}, nil)
-	if err != nil {
-		return false, err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(src, 0, size)); err != nil {
-		return false, fmt.Errorf("read snapshot: %w", err)
-	}
-	return there.Exists && there.SHA256 == hex.EncodeToString(h.Sum(nil)), nil
-}
+const packedSuffix = ".zst"
 
 // Build builds the member's new data of what was uploaded; the request's Place is set here.
 func (s *Stage) Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error) {
@@ -141,6 +146,12 @@ func (s *Stage) Discard(ctx context.Context, op string) (int64, error) {
 		return 0, err
 	}
 	return d.Freed, nil
+}
+
+// Drop deletes the member's data; the request's Place is set here.
+func (s *Stage) Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error) {
+	r.Place = s.place
+	return ask[datadir.Discarded](ctx, s, agent.RequestDrop, r, nil)
 }
 
 // Refused tells the code with which an agent refused, one of package agent's or

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +43,12 @@ func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace str
 	const unasked = "the API servers will not be asked whether they have read everything anew: "
 	a := &access{}
 	for _, w := range sc.writers {
-		if port, ok := w.APIServerPort(); ok && w.Replicas > 0 && w.Namespace == namespace {
+		port, ok := w.APIServerPort()
+		switch {
+		case !ok || w.Replicas == 0:
+		case w.Namespace != namespace:
+			return nil, unasked + w.ID() + " is in namespace " + w.Namespace
+		default:
 			a.Servers = append(a.Servers, server{w.Namespace + "/" + w.ID(), port})
 		}
 	}
@@ -58,9 +65,9 @@ func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace str
 			}
 			s, err := c.Core.Secrets(namespace).Get(ctx, v.Secret.SecretName, metav1.GetOptions{})
 			if err != nil {
-				return nil, unasked + err.Error()
+				continue // optional, or not for these eyes
 			}
-			for key := range s.Data {
+			for _, key := range slices.Sorted(maps.Keys(s.Data)) {
 				if _, err := userOf(s, key); err == nil {
 					a.Secret, a.Key = namespace+"/"+s.Name, key
 					return a, ""
@@ -224,26 +231,27 @@ func (e *staleError) Error() string {
 // seen before; with a bump that the user chose, a cache can also be of a future that is no longer.
 func (r *run) fresh(ctx context.Context, w workload, pod string, port int) error {
 	low, high := r.sh.Snapshot.Revision+r.sh.Bump, int64(math.MaxInt64)
-	var last error
+	var stale error // what a whole answer has last said, whatever came after it
 	err := wait(ctx, cachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
-		var revisions map[string]int64
-		if revisions, last = r.c.Cached(ctx, *r.sh.Access, w.namespace, pod, port); last != nil {
-			return "", false, last
+		revisions, err := r.c.Cached(ctx, *r.sh.Access, w.namespace, pod, port)
+		if err != nil {
+			return "", false, err
 		}
 		if r.sh.BumpAsked {
-			if high, last = r.live(ctx); last != nil {
-				return "", false, last
+			if high, err = r.live(ctx); err != nil {
+				return "", false, err
 			}
 		}
+		stale = nil
 		for kind, rev := range revisions {
 			if rev < low || rev > high {
-				last = &staleError{kind, rev}
+				stale = &staleError{kind, rev}
 			}
 		}
-		return "", last == nil, last
+		return "", stale == nil, stale
 	})
-	if stale := (*staleError)(nil); err != nil && errors.As(last, &stale) {
-		return last
+	if err != nil && stale != nil {
+		return stale
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -77,10 +77,11 @@ type stage interface {
 	// InspectKept looks at what the operation has set aside.
 	InspectKept(ctx context.Context) (*datadir.State, error)
 	Prepare(ctx context.Context, size int64) (*datadir.Prepared, error)
-	Upload(ctx context.Context, src io.ReaderAt, size int64, progress func(done, total int64)) error
+	Upload(ctx context.Context, c reach.Content, progress func(done, total int64)) error
 	Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error)
 	Exchange(ctx context.Context, r datadir.ExchangeRequest) (*datadir.Exchanged, error)
 	Discard(ctx context.Context, op string) (int64, error)
+	Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error)
 	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
 	KubeSystemUID(ctx context.Context) (string, error)
 	Disarm(ctx context.Context) (*agent.DisarmReply, error)

@@ -40,6 +40,8 @@ type Config struct {
 	Writers []string
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
+	// DiscardOld deletes the old data before the new is built, on volumes that have no room for both.
+	DiscardOld bool
 	// KeepBudgets leaves disruption budgets alone.
 	KeepBudgets bool
 	// Safety is the folder for the backup that is taken of what still answers; empty takes none.
@@ -100,6 +102,8 @@ type Shared struct {
 	// Writers are all workloads that must be at 0 while etcd is exchanged, as NAMESPACE/KIND/NAME: also those that were
 	// at 0 before.
 	Writers []string `json:"writers,omitempty"`
+	// DiscardOld says that the old data is deleted, and not set aside.
+	DiscardOld bool `json:"discardOld,omitempty"`
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
 	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Access is how the restored cluster's own API is asked; nil: not at all.

@@ -80,7 +80,7 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	if sc.access, note = sc.findAccess(ctx, d.Clients, cfg.Plane.Namespace); note != "" {
 		sc.notes = append(sc.notes, note)
 	}
-	return sc, sc.entitled(ctx, d.Clients, cfg.Plane)
+	return sc, sc.entitled(ctx, d.Clients, cfg.Plane, cfg.Reach.Username != "")
 }
 
 // supported refuses the control planes whose own operator has to restore them.
@@ -108,6 +108,10 @@ func (sc *scene) restorable(cfg Config) error {
 		return refuse("scale it to its number of members first", "restore %s: StatefulSet %s has 0 replicas", cfg.Plane.ID(), sc.set.Name)
 	case int(n) != len(members):
 		return fmt.Errorf("restore %s: StatefulSet %s has %d replicas, but %d members were found", cfg.Plane.ID(), sc.set.Name, n, len(members))
+	case ordered(sc.set) && cfg.Hot:
+		return refuse("leave out --hot", "restore %s: StatefulSet %s starts its pods one after the other (OrderedReady)", cfg.Plane.ID(), sc.set.Name)
+	case ordered(sc.set) && deletesWithSet(sc.set):
+		return refuse("set persistentVolumeClaimRetentionPolicy.whenDeleted to Retain first", "recreate StatefulSet %s: it deletes its volumes when it is deleted", sc.set.Name)
 	case ordered(sc.set) && !cfg.Recreate:
 		return refuse("pass --recreate-statefulset: it is deleted without its pods, created with podManagementPolicy: Parallel, and put back in the end",
 			"restore %s: StatefulSet %s starts its pods one after the other (OrderedReady), and the first cannot get ready without the second", cfg.Plane.ID(), sc.set.Name)

@@ -37,6 +37,7 @@ func (r *run) actions() map[string]plan.Action {
 		kindWriterUp:   action{do: r.scaleUp},
 		kindQuiet:      action{do: r.quiet},
 		kindEtcdDown:   action{do: r.etcdDown, undo: r.etcdBack},
+		kindDrop:       action{do: r.drop},
 		kindSwitch:     action{do: r.switchTo, undo: r.switchBack},
 		kindEtcdUp:     action{do: r.etcdUp, undo: r.etcdUnstart},
 		kindAlarms:     action{do: r.alarms},
@@ -264,16 +265,27 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 // servers could not write a single key. Alarms are the cluster's, but each member
 // has a database of its own, and the first that is full raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
-	return r.each(func(_ int, m *MemberRecord) error {
-		did, err := r.disarm(ctx, m.Name)
-		if err != nil {
-			return fmt.Errorf("disarm alarms: %w", err)
+	did := make([]*agent.DisarmReply, len(r.sh.Members))
+	if !r.sh.Hot { // otherwise one after the other: a member that is defragmented does not answer, and API servers ask
+		_ = r.each(func(i int, m *MemberRecord) error {
+			if st, err := r.stage(ctx, m.Name); err == nil {
+				did[i], _ = st.Disarm(ctx) // what fails is asked again below
+			}
+			return nil
+		})
+	}
+	for i, m := range r.sh.Members {
+		if did[i] == nil {
+			var err error
+			if did[i], err = r.disarm(ctx, m.Name); err != nil {
+				return fmt.Errorf("disarm alarms: %w", err)
+			}
 		}
-		if did.Disarmed > 0 || did.Freed > 0 {
-			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did.Disarmed, did.Freed)
+		if did[i].Disarmed > 0 || did[i].Freed > 0 {
+			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did[i].Disarmed, did[i].Freed)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {
@@ -308,6 +320,8 @@ func (r *run) safety(ctx context.Context, _ *plan.Task) error {
 		return context.Cause(ctx)
 	case r.answers(ctx):
 		return refuse(`mend it, name another folder with --safety-backup, or do without: --safety-backup ""`, "take safety backup: %v", err)
+	case r.sh.DiscardOld:
+		return refuse(`copy it first (kubectl etcd backup --raw --member NAME), then do without: --safety-backup ""`, "take safety backup: no member answers, and the only copy of its data would be deleted: %v", err)
 	default:
 		r.d.Report.Warn("no safety backup: %v", err)
 	}

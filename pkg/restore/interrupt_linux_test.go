@@ -33,7 +33,16 @@ func (silent) Progress(string, int64, int64) {}
 // operate is a restore of this world by a client.
 func (w *world) operate(c *client) *run { return w.operateAs(c, "op1", false, 0) }
 
+// operateWith is one for which the user has chosen something else.
+func (w *world) operateWith(c *client, change func(*Config)) *run {
+	return w.plan(c, "op1", false, 0, change)
+}
+
 func (w *world) operateAs(c *client, id string, raw bool, seen int64) *run {
+	return w.plan(c, id, raw, seen, func(*Config) {})
+}
+
+func (w *world) plan(c *client, id string, raw bool, seen int64, change func(*Config)) *run {
 	w.t.Helper()
 	src, err := prove(w.t.Context(), w.snapshot, raw)
 	if err != nil {
@@ -41,6 +50,7 @@ func (w *world) operateAs(c *client, id string, raw bool, seen int64) *run {
 	}
 	r := &run{d: Deps{Report: silent{w.t}, Now: time.Now}, c: c, src: src, stages: map[string]stage{},
 		cfg: Config{Plane: w.plane(), Bump: -1, Timeout: 30 * time.Second, FromOtherCluster: true, Safety: w.dir}}
+	change(&r.cfg)
 	sv, err := c.Survey(w.t.Context(), r.cfg.Plane, false)
 	if err != nil {
 		w.t.Fatal(err)

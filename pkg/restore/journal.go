@@ -24,7 +24,8 @@ const (
 )
 
 // journal keeps an operation in a ConfigMap beside the control plane. There is
-// nothing secret in it.
+// nothing secret in it; of a StatefulSet that is recreated it has what that says,
+// which whoever may read ConfigMaps may mostly read, too.
 type journal struct {
 	core      corev1client.CoreV1Interface
 	namespace string

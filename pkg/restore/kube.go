@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -255,13 +256,16 @@ func (k kube) Leaving(ctx context.Context, namespace string, pods []string) (str
 	return "", nil
 }
 
+// hostPID is in the words of Pod Security and of most others that refuse such a pod.
+var hostPID = regexp.MustCompile(`(?i)hostpid|host ?namespaces|podsecurity`)
+
 func (k kube) Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error) {
 	o := k.reach
 	o.Operation, o.OperationID = "restore", operation
 	o.Lifetime = max(o.Lifetime, stageLifetime)
 	st, err := reach.OpenStage(ctx, k.Clients, m, o)
 	var admission *reach.NotPossible
-	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) {
+	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) && hostPID.MatchString(err.Error()) {
 		return nil, refuse("a hot restore's utility pods see the node's processes (hostPID), which is not admitted here: leave out --hot", "start utility pod for member %s: %v", m.Name, err)
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -160,8 +159,11 @@ func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
 			have += o.Size
 		}
 	}
+	if r.sh.DiscardOld {
+		have += s.TreeSize
+	}
 	if need := datadir.Room(r.sh.Snapshot.Size); have < need {
-		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup",
+		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup; --discard-old-data deletes the old data first, for good",
 			"inspect volume of member %s: %s are free, the snapshot and the new data beside the old need %s", m.Name, size(have), size(need))
 	}
 	return nil
@@ -207,12 +209,12 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 		}
 		return nil
 	}
-	f, err := os.Open(r.src.path)
+	content, end, err := r.src.content()
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	if err := st.Upload(ctx, f, r.sh.Snapshot.Size, func(done, total int64) { r.d.Report.Progress("member "+m.Name, done, total) }); err != nil {
+	defer end()
+	if err := st.Upload(ctx, content, func(done, total int64) { r.d.Report.Progress("member "+m.Name, done, total) }); err != nil {
 		return fmt.Errorf("upload snapshot to member %s: %w", m.Name, err)
 	}
 	return nil
@@ -241,6 +243,39 @@ func (r *run) discard(ctx context.Context, t *plan.Task) error {
 	return nil
 }
 
+// drop deletes the old data, because the user says so: no room, no way back. What it is replaced with has been proven.
+func (r *run) drop(ctx context.Context, t *plan.Task) error {
+	m := r.sh.member(t.Object)
+	st, err := r.stage(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	now, err := st.Inspect(ctx)
+	if err != nil {
+		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
+	}
+	if err := r.idle(ctx); err != nil {
+		return err
+	}
+	if err := r.aboveDisk(m, now); err != nil {
+		return err
+	}
+	did, err := st.Drop(ctx, datadir.DropRequest{Inode: now.Inode, Wait: int(lockWait / time.Second)})
+	if err != nil {
+		return fmt.Errorf("delete old data of member %s: %w", m.Name, err)
+	}
+	r.d.Report.Step("member %s: %s deleted", m.Name, humanize.IBytes(uint64(did.Freed)))
+	return nil
+}
+
+// aboveDisk refuses where the data that is there has come near the restored revision since that was computed.
+func (r *run) aboveDisk(m *MemberRecord, now *datadir.State) error {
+	if target := r.sh.Snapshot.Revision + r.sh.Bump; !r.sh.BumpAsked && now.RevisionKnown && now.Revision >= target {
+		return fmt.Errorf("exchange data of member %s: it holds revision %d, and the restored one would be %d; restore again", m.Name, now.Revision, target)
+	}
+	return nil
+}
+
 // switchTo makes the built data the member's. Now that etcd is gone, what it
 // leaves can be read: neither its folder nor its revision has to be what they were
 // when the restore began.
@@ -260,8 +295,14 @@ func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
 	if err := r.idle(ctx); err != nil {
 		return err
 	}
-	if target := r.sh.Snapshot.Revision + r.sh.Bump; !r.sh.BumpAsked && now.RevisionKnown && now.Revision >= target {
-		return fmt.Errorf("exchange data of member %s: it holds revision %d, and the restored one would be %d; restore again", m.Name, now.Revision, target)
+	if n, err := r.c.Replicas(ctx, r.etcdSet()); err != nil || n != 0 {
+		if err == nil {
+			err = r.putBack(ctx, r.etcdSet(), n)
+		}
+		return err
+	}
+	if err := r.aboveDisk(m, now); err != nil {
+		return err
 	}
 	if !r.half(now) { // otherwise an earlier try has recorded what was there
 		m.HadData, m.OldInode, m.OldSize = now.Exists, now.Inode, now.TreeSize
@@ -285,6 +326,9 @@ func (r *run) switchBack(ctx context.Context, t *plan.Task) error {
 	}
 	if now.Inode != m.NewInode && !r.half(now) || len(t.Record) == 0 {
 		return nil
+	}
+	if err := r.stopEtcd(ctx); err != nil { // somebody may have scaled it up meanwhile
+		return err
 	}
 	return r.exchange(ctx, st, m, m.OldInode)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -20,6 +21,24 @@ func OldData(ctx context.Context, d Deps, cfg Config, o *plan.Operation, folder 
 		return "", err
 	}
 	return r.oldData(ctx, folder)
+}
+
+// AsBefore gives the restore of old data what the first one was allowed: whose StatefulSet it was then is whose it is
+// now, and writers that nobody finds are still nobody's to find.
+func AsBefore(o *plan.Operation, cfg *Config) error {
+	sh, err := decodeShared(o)
+	if err != nil {
+		return err
+	}
+	for _, s := range o.Steps {
+		cfg.Recreate = cfg.Recreate || s.Kind == kindParallel
+	}
+	for _, object := range sh.Writers {
+		if w, err := parseWorkload(object); err == nil && w.namespace == sh.Namespace {
+			cfg.Writers = append(cfg.Writers, w.kind+"/"+w.name)
+		}
+	}
+	return nil
 }
 
 // ended opens an operation of which only what it has left is of interest.
@@ -41,19 +60,23 @@ func (r *run) oldData(ctx context.Context, folder string) (file string, err erro
 	case r.op.Phase == plan.WentBack:
 		return "", refuse("", "take back operation %s: it was taken back already", r.op.ID)
 	}
-	defer func() { err = errors.Join(err, r.closeOwn(context.WithoutCancel(ctx))) }()
+	defer func() {
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, r.closeOwn(dctx))
+	}()
 	found := make([]*datadir.State, len(r.sh.Members))
 	if err := r.each(func(i int, m *MemberRecord) error {
+		// One that cannot be reached now is none to copy from; the others had the same data.
 		st, err := r.stage(ctx, m.Name)
-		if err != nil {
-			return err
+		if err == nil {
+			found[i], err = st.InspectKept(ctx)
 		}
-		s, err := st.InspectKept(ctx)
-		if err != nil {
-			return fmt.Errorf("look at the old data of member %s: %w", m.Name, err)
+		if err != nil && ctx.Err() == nil {
+			r.d.Report.Warn("the old data of member %s is not looked at: %v", m.Name, err)
+			return nil
 		}
-		found[i] = s
-		return nil
+		return err
 	}); err != nil {
 		return "", err
 	}
@@ -61,7 +84,7 @@ func (r *run) oldData(ctx context.Context, folder string) (file string, err erro
 	best := int64(-1)
 	for i, s := range found {
 		m := r.sh.Members[i]
-		if s.Exists && s.RevisionKnown && s.Inode != m.NewInode && s.Revision > best {
+		if s != nil && s.Exists && s.RevisionKnown && s.Inode != m.NewInode && s.Revision > best {
 			member, _ := r.cfg.Plane.Member(m.Name)
 			name, best = m.Name, s.Revision
 			place = datadir.Place{DataDir: member.DataDir, Op: r.op.ID}.Kept()

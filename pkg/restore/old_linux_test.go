@@ -105,3 +105,46 @@ func TestWriterComesBack(t *testing.T) {
 		})
 	}
 }
+
+// TestDiscardOld: where there is no room for both, the old data goes first. From there it only goes forward, whoever dies.
+func TestDiscardOld(t *testing.T) {
+	for _, deaths := range []int{0, 1, 2, 3, 4, 5} {
+		t.Run(fmt.Sprint(deaths), func(t *testing.T) {
+			w := newWorld(t, 1)
+			c := w.client(-1)
+			r := w.operateWith(c, func(cfg *Config) { cfg.DiscardOld = true })
+			runner := r.runner(c)
+			drop := runner.Actions[kindDrop]
+			runner.Actions[kindDrop] = action{do: func(ctx context.Context, task *plan.Task) error {
+				if c.saves = deaths - 1; deaths == 0 {
+					c.saves = -1
+				}
+				return drop.Do(ctx, task)
+			}}
+			err := runner.Run(c.ctx, r.op)
+			if deaths > 0 {
+				if err == nil {
+					t.Fatal("the client was not killed")
+				}
+				var c2 *client
+				r, c2 = w.again()
+				if err := r.runner(c2).Undo(t.Context(), r.op); err == nil {
+					t.Fatal("what was deleted was undone")
+				}
+				err = r.runner(c2).Run(t.Context(), r.op)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range w.etcd.Members {
+				m.Wait(t)
+			}
+			if !w.has(beforeKey) || w.has(afterKey) {
+				t.Errorf("key before the snapshot: %t, after it: %t", w.has(beforeKey), w.has(afterKey))
+			}
+			if kept, err := os.ReadDir(w.plane().Members[0].DataDir + "/.kubectl-etcd/op1/data"); err == nil && len(kept) > 1 {
+				t.Errorf("old data is there: %v", kept)
+			}
+		})
+	}
+}

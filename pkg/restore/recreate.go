@@ -20,6 +20,12 @@ func ordered(s *appsv1.StatefulSet) bool {
 	return orOne(s.Spec.Replicas) > 1 && s.Spec.PodManagementPolicy != appsv1.ParallelPodManagement
 }
 
+// deletesWithSet tells whether its volumes go when it goes.
+func deletesWithSet(s *appsv1.StatefulSet) bool {
+	p := s.Spec.PersistentVolumeClaimRetentionPolicy
+	return p != nil && p.WhenDeleted == appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+}
+
 func (r *run) parallel(ctx context.Context, t *plan.Task) error {
 	saved := &appsv1.StatefulSet{}
 	known, err := t.Recall(saved)
@@ -72,10 +78,17 @@ func (r *run) recreate(ctx context.Context, saved *appsv1.StatefulSet, policy ap
 		case deleted:
 			return "", false, &stopWaiting{refuse("pause what manages it, then restore again", "recreate %s: it was put back with policy %s by %s", r.etcdSet(), now.Spec.PodManagementPolicy, r.c.Reverted(ctx, r.etcdSet()))}
 		}
-		// Replicas and retention may have been changed since, by this restore itself.
-		want.Spec.Replicas, want.Spec.PersistentVolumeClaimRetentionPolicy = now.Spec.Replicas, now.Spec.PersistentVolumeClaimRetentionPolicy
+		if deletesWithSet(now) {
+			return "", false, &stopWaiting{refuse("", "recreate %s: it deletes its volumes when it is deleted", r.etcdSet())}
+		}
+		// As it is now: it may have been changed since, by this restore itself or by others.
+		want = bare(now)
+		want.Spec.PodManagementPolicy = policy
+		if err := r.c.DeleteSet(ctx, now); err != nil {
+			return "", false, err
+		}
 		deleted = true
-		return "it has policy " + string(now.Spec.PodManagementPolicy), false, r.c.DeleteSet(ctx, now)
+		return "it has policy " + string(now.Spec.PodManagementPolicy), false, nil
 	})
 }
 

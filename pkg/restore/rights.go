@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
@@ -17,7 +18,7 @@ var replaceRights = []reach.Right{
 }
 
 // entitled asks, before anything is made, for every right that the steps will need: half-way is no place to find out.
-func (sc *scene) entitled(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane) error {
+func (sc *scene) entitled(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane, username bool) error {
 	need := append(append(reach.Rights(reach.Agent), replaceRights...),
 		reach.Right{Verb: "update", Group: "apps", Resource: "statefulsets", Subresource: "scale"},
 		reach.Right{Verb: "list", Resource: "persistentvolumeclaims"})
@@ -27,7 +28,10 @@ func (sc *scene) entitled(ctx context.Context, c *reach.Clients, p controlplane.
 	if deletesClaims(sc.set) {
 		need = append(need, reach.Right{Verb: "update", Group: "apps", Resource: "statefulsets"})
 	}
-	if err := c.Require(ctx, p.Namespace, need); err != nil {
+	if username { // etcdctl in the member's own container would have the password in its command line
+		need = append(need, reach.Rights(reach.Forward)...)
+	}
+	if err := c.Require(ctx, p.Namespace, distinct(need)); err != nil {
 		return err
 	}
 	if sc.hosted != nil {
@@ -37,7 +41,7 @@ func (sc *scene) entitled(ctx context.Context, c *reach.Clients, p controlplane.
 		}
 	}
 	perNamespace := map[string][]reach.Right{}
-	for _, w := range sc.writers {
+	for _, w := range slices.Concat(sc.writers, sc.controllers) {
 		resource := "statefulsets"
 		if w.Kind == "Deployment" {
 			resource = "deployments"

@@ -34,6 +34,9 @@ const undoTimeout = 15 * time.Minute
 // Prepare proves the snapshot, looks at the cluster and makes the plan; nothing
 // is changed. Close the result.
 func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
+	if _, err := unfinished(ctx, d, cfg.Plane); err != nil {
+		return nil, err
+	}
 	if err := fromMember(ctx, d, &cfg); err != nil {
 		return nil, err
 	}
@@ -93,7 +96,10 @@ func (p *Prepared) make(ctx context.Context) error {
 	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
-	p.Notes = append(p.Notes, sc.notes...)
+	if r.sh.DiscardOld {
+		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")
+	}
+	p.Notes = append(append(p.Notes, r.cfg.Plane.Notes...), sc.notes...)
 	return nil
 }
 
@@ -133,7 +139,7 @@ func goOn(o *plan.Operation, namespace string) string {
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
 		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot}
-	sh.Hosted, sh.Access = sc.hosted, sc.access
+	sh.Hosted, sh.Access, sh.DiscardOld = sc.hosted, sc.access, cfg.DiscardOld
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
 	}
@@ -291,6 +297,11 @@ func (p *Prepared) Undo(ctx context.Context) error {
 // policy and budgets get back what it took from them.
 func (p *Prepared) Abandon(ctx context.Context) error {
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
+		if p.run.sh.Hot { // an agent that was ended may have left a member frozen
+			if err := p.run.thawAll(ctx); err != nil {
+				return err
+			}
+		}
 		return runner.Abandon(ctx, p.Operation, givesBack)
 	})
 }

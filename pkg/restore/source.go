@@ -7,7 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
@@ -19,6 +23,8 @@ type source struct {
 	temp          string // folder to remove; "" when path is the user's own file
 	kubeSystemUID string
 	sidecar       *snapshot.Sidecar // nil: there is none
+	packed        string            // zstd; "": not yet, or not possible
+	packing       sync.Once
 }
 
 // prove reads the whole snapshot before anything is made in a cluster.
@@ -56,6 +62,7 @@ func (s *source) unpack(from string) (err error) {
 	if form == snapshot.None {
 		return nil
 	}
+	s.packed = from
 	if s.temp, err = os.MkdirTemp("", "kubectl-etcd-restore-"); err != nil {
 		return err
 	}
@@ -69,6 +76,66 @@ func (s *source) unpack(from string) (err error) {
 		return fmt.Errorf("unpack %s: %w", from, err)
 	}
 	return nil
+}
+
+// content opens what is sent to the members. The first time it compresses it: there is an exec on its way, which costs
+// more than that. Where it cannot be compressed, it goes as it is.
+func (s *source) content() (c reach.Content, end func(), err error) {
+	s.packing.Do(func() {
+		if s.packed == "" {
+			s.packed = s.pack()
+		}
+	})
+	plain, err := os.Open(s.path)
+	if err != nil {
+		return c, nil, err
+	}
+	c = reach.Content{Plain: plain, Size: s.Size, SHA256: s.SHA256}
+	packed, err := os.Open(s.packed)
+	if err != nil {
+		return c, func() { _ = plain.Close() }, nil
+	}
+	end = func() { _, _ = plain.Close(), packed.Close() }
+	if info, err := packed.Stat(); err == nil {
+		c.Packed, c.PackedSize = packed, info.Size()
+	}
+	return c, end, nil
+}
+
+// pack returns "" where that is not possible: no room, mostly.
+func (s *source) pack() string {
+	if s.temp == "" {
+		dir, err := os.MkdirTemp("", "kubectl-etcd-restore-")
+		if err != nil {
+			return ""
+		}
+		s.temp = dir
+	}
+	path := filepath.Join(s.temp, "snapshot.db.zst")
+	if err := compress(s.path, path); err != nil {
+		_ = os.Remove(path)
+		return ""
+	}
+	return path
+}
+
+func compress(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	enc, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(enc, in)
+	return errors.Join(err, enc.Close())
 }
 
 func (s *source) close() {

@@ -26,6 +26,7 @@ const (
 	kindWriterUp   = "writer-up"
 	kindQuiet      = "quiet"
 	kindEtcdDown   = "etcd-down"
+	kindDrop       = "drop"
 	kindSwitch     = "switch"
 	kindEtcdUp     = "etcd-up"
 	kindAlarms     = "alarms"
@@ -58,13 +59,15 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "")
 	}
 	for _, m := range sh.Members {
-		add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built")
-	}
-	for _, b := range sc.budgets {
-		add(kindBudgetAway, b.Namespace+"/"+b.Name, "delete disruption budget "+b.Name+", after saving it in the journal", "create it again")
+		if !sh.DiscardOld {
+			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built")
+		}
 	}
 	if sh.Hosted != nil {
 		add(kindPause, sh.Hosted.Cluster, "pause HyperShift for hosted cluster "+sh.Hosted.Cluster, "let it go on, or be paused, as before")
+	}
+	for _, b := range sc.budgets {
+		add(kindBudgetAway, b.Namespace+"/"+b.Name, "delete disruption budget "+b.Name+", after saving it in the journal", "create it again")
 	}
 	if sc.recreate {
 		add(kindParallel, sh.StatefulSet, set+": recreate it with podManagementPolicy Parallel; its pods go on", "recreate it as it was")
@@ -80,6 +83,12 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	}
 	add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", "", outage)
 	add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas), outage)
+	for _, m := range sh.Members {
+		if sh.DiscardOld {
+			add(kindDrop, m.Name, fmt.Sprintf("member %s: delete the old data for good", m.Name), "", outage, func(s *plan.Step) { s.Commit = true })
+			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data", m.Name), "", outage)
+		}
+	}
 	for _, m := range sh.Members {
 		add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), "exchange them back", outage)
 	}
@@ -100,11 +109,11 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	if sc.recreate {
 		add(kindOrdered, sh.StatefulSet, set+": recreate it as it was; its pods go on", "")
 	}
-	if sh.Hosted != nil {
-		add(kindUnpause, sh.Hosted.Cluster, "HyperShift goes on, or stays paused, as before", "")
-	}
 	for _, b := range sc.budgets {
 		add(kindBudgetBack, b.Namespace+"/"+b.Name, "create disruption budget "+b.Name+" again", "")
+	}
+	if sh.Hosted != nil {
+		add(kindUnpause, sh.Hosted.Cluster, "HyperShift goes on, or stays paused, as before", "")
 	}
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {

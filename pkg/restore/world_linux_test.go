@@ -273,13 +273,13 @@ func (p *place) Prepare(ctx context.Context, size int64) (*datadir.Prepared, err
 	return onNode(p, func() (*datadir.Prepared, error) { return datadir.Prepare(ctx, p.Place, size) })
 }
 
-func (p *place) Upload(ctx context.Context, src io.ReaderAt, size int64, _ func(done, total int64)) error {
-	to, err := p.Prepare(ctx, size)
+func (p *place) Upload(ctx context.Context, src reach.Content, _ func(done, total int64)) error {
+	to, err := p.Prepare(ctx, src.Size)
 	if err != nil || to.Built != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if _, err := io.Copy(&b, io.NewSectionReader(src, 0, size)); err != nil {
+	if _, err := io.Copy(&b, io.NewSectionReader(src.Plain, 0, src.Size)); err != nil {
 		return err
 	}
 	return os.WriteFile(to.Path, b.Bytes(), 0o600)
@@ -303,6 +303,11 @@ func (p *place) Discard(ctx context.Context, op string) (int64, error) {
 		return 0, err
 	}
 	return d.Freed, nil
+}
+
+func (p *place) Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error) {
+	r.Place = p.Place
+	return onNode(p, func() (*datadir.Discarded, error) { return datadir.Drop(ctx, r) })
 }
 
 func (p *place) Puts(ctx context.Context, _ time.Duration) (string, int64, error) {

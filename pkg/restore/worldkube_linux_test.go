@@ -137,6 +137,9 @@ func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[st
 	if c.stale > 0 && c.pods[apiserver] == c.begun {
 		return map[string]int64{"pods": c.stale, "nodes": c.restored}, c.alive()
 	}
+	if c.restored == 0 {
+		return map[string]int64{"pods": 1 << 40}, c.alive()
+	}
 	return map[string]int64{"pods": c.restored, "nodes": c.restored}, c.alive()
 }
 

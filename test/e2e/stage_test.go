@@ -5,12 +5,15 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -45,7 +48,7 @@ func TestStage(t *testing.T) {
 	if err != nil || !state.Locked || !state.Writable || state.RevisionKnown {
 		t.Fatalf("%+v, %v", state, err)
 	}
-	if err := s.Upload(ctx, bytes.NewReader(snapshot), int64(len(snapshot)), nil); err != nil {
+	if err := s.Upload(ctx, packed(t, snapshot), nil); err != nil {
 		t.Fatal(err)
 	}
 	b, err := s.Build(ctx, datadir.BuildRequest{Name: m.Name, InitialCluster: m.InitialCluster, Token: "kubectl-etcd-op-1", PeerURLs: m.AdvertisePeerURLs, Bump: 1e6}, func(string) {})
@@ -122,4 +125,15 @@ func stageClients(t *testing.T, kubeconfig, namespace string) (*reach.Clients, f
 		}
 		return found[0].Members[0]
 	}
+}
+
+// packed is a snapshot as a restore sends it.
+func packed(t *testing.T, plain []byte) reach.Content {
+	t.Helper()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, sum := enc.EncodeAll(plain, nil), sha256.Sum256(plain)
+	return reach.Content{Plain: bytes.NewReader(plain), Size: int64(len(plain)), SHA256: hex.EncodeToString(sum[:]), Packed: bytes.NewReader(b), PackedSize: int64(len(b))}
 }
