@@ -298,9 +298,21 @@ func (w *writer) end() { w.stop(); w.done.Wait() }
 // neverFailed ends the writer.
 func (w *writer) neverFailed(t *testing.T) {
 	t.Helper()
+	w.failedAtMost(t, 0)
+}
+
+// failedAtMost ends the writer. etcd drops what reaches a leader while it hands over, and says so when the write's time is
+// up: one at most from each that writes, since each has one write under way.
+func (w *writer) failedAtMost(t *testing.T, dropped int) {
+	t.Helper()
 	w.end()
 	t.Logf("%d writes were acknowledged, the longest took %v", w.acked.Load(), time.Duration(w.longer.Load()).Round(time.Millisecond))
-	if len(w.failed) > 0 || w.acked.Load() == 0 {
-		t.Errorf("%d writes failed, the first with: %v", len(w.failed), w.failed[0])
+	if w.acked.Load() == 0 || len(w.failed) > dropped {
+		t.Errorf("%d writes failed: %v", len(w.failed), w.failed)
+	}
+	for _, err := range w.failed {
+		if !strings.Contains(err.Error(), "request timed out") && !strings.Contains(err.Error(), "leader changed") {
+			t.Errorf("a write failed: %v", err)
+		}
 	}
 }
