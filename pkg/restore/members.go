@@ -164,7 +164,7 @@ func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
 	}
 	if need := datadir.Room(r.sh.Snapshot.Size); have < need {
 		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup; --discard-old-data deletes the old data first, for good",
-			"inspect volume of member %s: %s are free, the snapshot and the new data beside the old need %s", m.Name, size(have), size(need))
+			"inspect volume of member %s: the snapshot and the new data beside the old need %s, %s are free", m.Name, size(need), size(have))
 	}
 	return nil
 }
