@@ -248,11 +248,29 @@ const (
 	lockTry = 10 * time.Second
 )
 
+// deleteAfter is when, in a wait for the lock, the pod is deleted that does not let go of it.
+const deleteAfter = time.Second
+
+// after does something later, meanwhile; the function it returns waits for that.
+func after(ctx context.Context, d time.Duration, do func() error) (wait func() error) {
+	done := make(chan error, 1)
+	go func() {
+		select {
+		case <-ctx.Done():
+			done <- ctx.Err()
+		case <-time.After(d):
+			done <- do()
+		}
+	}()
+	return func() error { return <-done }
+}
+
 // insert exchanges the data. The member's pod tries to start all the while: on old
 // data it ends, since that is a removed member's; on an empty volume it may make a
 // folder anew, or even join by itself where it is told to.
 func (r *run) insert(ctx context.Context, t *plan.Task) error {
 	m := r.replaced()
+	locked := false
 	return wait(ctx, insertFor, "the data of member "+m.Name+" is exchanged", func(ctx context.Context) (string, bool, error) {
 		st, err := r.stage(ctx, m.Name)
 		if err != nil {
@@ -268,7 +286,12 @@ func (r *run) insert(ctx context.Context, t *plan.Task) error {
 				return "", false, &stopWaiting{err}
 			}
 		}
+		deleted := func() error { return nil }
+		if locked { // while the lock is waited for: it can be free for a moment only
+			deleted = after(ctx, deleteAfter, func() error { return r.deletePod(ctx, m.PodName, "") })
+		}
 		_, err = st.Exchange(ctx, datadir.ExchangeRequest{Inode: m.NewInode, Exists: m.HadData, Unless: r.sh.Replace.ID, Wait: int(lockTry / time.Second)})
+		derr := deleted()
 		switch {
 		case err == nil:
 			return "", true, nil
@@ -277,7 +300,8 @@ func (r *run) insert(ctx context.Context, t *plan.Task) error {
 			return "", true, nil
 		case refusedFor(err, datadir.ErrLocked, agent.CodeLocked):
 			// It cannot hear that it was removed, or waits for ever: between two containers nobody has the lock.
-			return err.Error(), false, r.deletePod(ctx, m.PodName, "")
+			locked = true
+			return err.Error(), false, derr
 		}
 		return "", false, err
 	})
