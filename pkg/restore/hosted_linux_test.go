@@ -115,14 +115,14 @@ func (c hostedClient) Pods(_ context.Context, w workload) ([]pod, error) {
 	return out, c.alive()
 }
 
-func (c hostedClient) DeletePod(_ context.Context, _ workload, p pod, _ *int64) error {
+func (c hostedClient) DeletePod(_ context.Context, _ workload, p pod, grace *int64) error {
 	if err := c.alive(); err != nil {
 		return err
 	}
 	if p.Name != c.h.x.Name {
 		return fmt.Errorf("the pod of %s, which is another member, was deleted", p.Name)
 	}
-	c.h.kubelet.delete(p.UID)
+	c.h.kubelet.delete(p.UID, grace)
 	return nil
 }
 

@@ -110,7 +110,7 @@ func (c hotClient) DeletePod(ctx context.Context, w workload, p pod, grace *int6
 	}
 	for i, m := range c.w.etcd.Members {
 		if m.Name == p.Name {
-			c.w.kubelets[i].delete(p.UID[len(m.Name):])
+			c.w.kubelets[i].delete(p.UID[len(m.Name):], grace)
 		}
 	}
 	return nil

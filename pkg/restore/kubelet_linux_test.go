@@ -28,10 +28,10 @@ type kubelet struct {
 
 	mu   sync.Mutex
 	uid  int
-	anew chan struct{} // the pod was deleted
-	hold chan bool     // false: nothing runs until true
-	may  func() bool   // nil, or whether etcd comes up on what is there; where it does not, it ends at once
-	pid  int           // of the process that runs now; 0: none
+	anew chan time.Duration // the pod was deleted, with this grace
+	hold chan bool          // false: nothing runs until true
+	may  func() bool        // nil, or whether etcd comes up on what is there; where it does not, it ends at once
+	pid  int                // of the process that runs now; 0: none
 }
 
 func startKubelet(t *testing.T, m *etcdtest.Member, args []string) *kubelet {
@@ -51,7 +51,7 @@ func newKubelet(t *testing.T, m *etcdtest.Member) *kubelet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &kubelet{t: t, m: m, log: log, metrics: "http://" + l.Addr().String(), anew: make(chan struct{}, 1), hold: make(chan bool)}
+	k := &kubelet{t: t, m: m, log: log, metrics: "http://" + l.Addr().String(), anew: make(chan time.Duration, 1), hold: make(chan bool)}
 	l.Close()
 	return k
 }
@@ -92,6 +92,9 @@ func (k *kubelet) probe(ctx context.Context) {
 	}
 }
 
+// newPod is how long a deleted pod's successor takes at least to start its containers. On a real cluster it is a second.
+const newPod = 300 * time.Millisecond
+
 func (k *kubelet) run(ctx context.Context) {
 	const first, most = 100 * time.Millisecond, 2 * time.Second
 	for backoff := first; ctx.Err() == nil; backoff = min(2*backoff, most) {
@@ -111,14 +114,15 @@ func (k *kubelet) run(ctx context.Context) {
 		held := false
 		select {
 		case <-ctx.Done():
-			end(cmd, ended, syscall.SIGKILL)
-		case <-k.anew:
-			end(cmd, ended, syscall.SIGTERM)
+			end(cmd, ended, 0)
+		case grace := <-k.anew:
+			end(cmd, ended, grace)
+			time.Sleep(newPod)
 			backoff = first / 2
 			continue
 		case run := <-k.hold:
 			held = !run
-			end(cmd, ended, syscall.SIGKILL)
+			end(cmd, ended, 0)
 		case <-ended:
 		}
 		for held {
@@ -150,8 +154,17 @@ func (k *kubelet) process() int {
 	return k.pid
 }
 
-func end(cmd *exec.Cmd, ended chan struct{}, by syscall.Signal) {
-	_ = cmd.Process.Signal(by)
+// end asks a process to end, and kills it when its grace is over: an etcd that has no quorum does not hear SIGTERM.
+func end(cmd *exec.Cmd, ended chan struct{}, grace time.Duration) {
+	if grace > 0 {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+			return
+		case <-time.After(grace):
+		}
+	}
+	_ = cmd.Process.Kill()
 	<-ended
 }
 
@@ -168,13 +181,17 @@ func (k *kubelet) pod() types.UID {
 	return types.UID(strconv.Itoa(k.uid))
 }
 
-func (k *kubelet) delete(uid types.UID) {
+// delete deletes that pod, with so many seconds of grace, or with a pod's usual ones.
+func (k *kubelet) delete(uid types.UID, grace *int64) {
+	if grace == nil {
+		grace = new(int64(30))
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if uid == types.UID(strconv.Itoa(k.uid)) {
 		k.uid++
 		select {
-		case k.anew <- struct{}{}:
+		case k.anew <- time.Duration(*grace) * time.Second:
 		default:
 		}
 	}

@@ -312,7 +312,8 @@ func refusedFor(err, is error, code string) bool {
 	return errors.Is(err, is) || reach.Refused(err) == code
 }
 
-// deletePod deletes a member's pod, of that uid if one is given.
+// deletePod deletes a member's pod, of that uid if one is given. An etcd that has
+// been removed, or has no quorum, may never end by itself.
 func (r *run) deletePod(ctx context.Context, name string, uid types.UID) error {
 	pods, err := r.podsOf(ctx, r.etcdSet())
 	if err != nil {
@@ -320,7 +321,7 @@ func (r *run) deletePod(ctx context.Context, name string, uid types.UID) error {
 	}
 	for _, p := range pods {
 		if p.Name == name && (uid == "" || p.UID == uid) {
-			return r.c.DeletePod(ctx, r.etcdSet(), p, nil)
+			return r.c.DeletePod(ctx, r.etcdSet(), p, &etcdGrace)
 		}
 	}
 	return nil
