@@ -56,6 +56,21 @@ func (m *staged) writes(t *testing.T, within time.Duration) bool {
 	return err == nil
 }
 
+// built uploads a snapshot and builds data of it.
+func (m *staged) built(t *testing.T) datadir.Built {
+	t.Helper()
+	m.put(t)
+	return m.buildIt(t)
+}
+
+func (m *staged) buildIt(t *testing.T) (b datadir.Built) {
+	t.Helper()
+	p := ask(t, RequestBuild, m.build)
+	p.waitLong(frame.TypeEnd)
+	p.reply(&b)
+	return b
+}
+
 func TestHotHandlers(t *testing.T) {
 	m := stage(t)
 	var check datadir.HotState
@@ -64,11 +79,7 @@ func TestHotHandlers(t *testing.T) {
 	if check.PID != pid || len(m.inspect(t).Operations) != 0 {
 		t.Errorf("%+v, left %+v", check, m.inspect(t).Operations)
 	}
-	m.put(t)
-	var b datadir.Built
-	p := ask(t, RequestBuild, m.build)
-	p.waitLong(frame.TypeEnd)
-	p.reply(&b)
+	b := m.built(t)
 
 	// The client goes while etcd is frozen.
 	h := m.hot(t, b.Inode)
@@ -116,11 +127,7 @@ func TestHotHandlers(t *testing.T) {
 // TestHotRefusals: the codes by which a client knows why.
 func TestHotRefusals(t *testing.T) {
 	m := stage(t)
-	m.put(t)
-	var b datadir.Built
-	p := ask(t, RequestBuild, m.build)
-	p.waitLong(frame.TypeEnd)
-	p.reply(&b)
+	b := m.built(t)
 	h := m.hot(t, b.Inode)
 	h.order(datadir.OrderFreeze)
 	h.at(datadir.Frozen)

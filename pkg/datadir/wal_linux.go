@@ -72,17 +72,25 @@ func idsOf(path string) (ids, error) {
 	return ids{}, fmt.Errorf("%s: %w", path, errWAL)
 }
 
-// walRecord reads a record: its length in the lower 56 bits of a little-endian number whose top byte is the number of
-// bytes that pad it, then {1: type, 2: checksum, 3: data}.
-func walRecord(r io.Reader) (kind uint64, data []byte, err error) {
+// walFrame reads what precedes a record: its length in the lower 56 bits of a little-endian number whose top byte is the
+// number of bytes that pad it.
+func walFrame(r io.Reader) (size, padding uint64, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, nil, err
+		return 0, 0, err
 	}
 	n := binary.LittleEndian.Uint64(head[:])
-	size, padding := n&(1<<56-1), uint64(0)
 	if n>>63 == 1 {
 		padding = n >> 56 & 7
+	}
+	return n & (1<<56 - 1), padding, nil
+}
+
+// walRecord reads a record: {1: type, 2: checksum, 3: data}.
+func walRecord(r io.Reader) (kind uint64, data []byte, err error) {
+	size, padding, err := walFrame(r)
+	if err != nil {
+		return 0, nil, err
 	}
 	if size == 0 || size > walRecordSize {
 		return 0, nil, errWAL
@@ -174,14 +182,9 @@ func electedIn(path string) (bool, error) {
 
 // walHead is walRecord for records of any size, of whose data it returns the beginning.
 func walHead(r *bufio.Reader) (kind uint64, data []byte, err error) {
-	var head [8]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	size, padding, err := walFrame(r)
+	if err != nil {
 		return 0, nil, err
-	}
-	n := binary.LittleEndian.Uint64(head[:])
-	size, padding := n&(1<<56-1), uint64(0)
-	if n>>63 == 1 {
-		padding = n >> 56 & 7
 	}
 	if size == 0 {
 		return 0, nil, io.EOF

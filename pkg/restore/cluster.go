@@ -102,8 +102,8 @@ type pod struct {
 	UID   types.UID
 	State string // for people
 	Ready bool
-	// Backoff is for how long the kubelet leaves a container of it alone, which has ended before.
-	Backoff time.Duration
+	// Backoff is for how long the kubelet leaves containers of it alone that have ended before.
+	Backoff map[string]time.Duration
 }
 
 // workload is a StatefulSet or a Deployment that is scaled.

@@ -38,6 +38,8 @@ type Config struct {
 	Bump int64
 	// Writers are more workloads to stop, as KIND/NAME in the control plane's namespace.
 	Writers []string
+	// FormerWriters were stopped by an earlier restore; one that is gone is no error.
+	FormerWriters []string
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
 	// DiscardOld deletes the old data before the new is built, on volumes that have no room for both.

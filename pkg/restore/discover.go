@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,33 +131,54 @@ func (sc *scene) restorable(cfg Config) error {
 	return nil
 }
 
-// addWriters takes those that the user names.
+// addWriters takes those that the user names, or that an earlier restore knew.
 func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
-	for _, id := range cfg.Writers {
-		kind, name, _ := strings.Cut(id, "/")
-		w := controlplane.Writer{Namespace: cfg.Plane.Namespace, Name: name, Why: "named by --writer"}
-		switch strings.ToLower(kind) {
-		case "statefulset", "sts":
-			s, err := d.Apps.StatefulSets(w.Namespace).Get(ctx, name, metav1.GetOptions{})
-			if err != nil {
-				return fmt.Errorf("read writer %s: %w", id, err)
-			}
-			w.Kind, w.Selector, w.Template, w.Replicas = "StatefulSet", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
-		case "deployment", "deploy":
-			s, err := d.Apps.Deployments(w.Namespace).Get(ctx, name, metav1.GetOptions{})
-			if err != nil {
-				return fmt.Errorf("read writer %s: %w", id, err)
-			}
-			w.Kind, w.Selector, w.Template, w.Replicas = "Deployment", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
-		default:
-			return fmt.Errorf("read writer %s: its kind is neither statefulset nor deployment", id)
+	add := func(id, why string) error {
+		w, err := readWriter(ctx, d, cfg.Plane.Namespace, id)
+		if err != nil {
+			return fmt.Errorf("read writer %s: %w", id, err)
 		}
+		w.Why = why
 		same := func(o controlplane.Writer) bool { return o.ID() == w.ID() && o.Namespace == w.Namespace }
 		if !slices.ContainsFunc(sc.writers, same) {
 			sc.writers = append(sc.writers, w)
 		}
+		return nil
+	}
+	for _, id := range cfg.Writers {
+		if err := add(id, "named by --writer"); err != nil {
+			return err
+		}
+	}
+	for _, id := range cfg.FormerWriters {
+		if err := add(id, "was stopped by the restore"); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
 	}
 	return nil
+}
+
+// readWriter reads a workload of that KIND/NAME.
+func readWriter(ctx context.Context, d Deps, namespace, id string) (controlplane.Writer, error) {
+	kind, name, _ := strings.Cut(id, "/")
+	w := controlplane.Writer{Namespace: namespace, Name: name}
+	switch strings.ToLower(kind) {
+	case "statefulset", "sts":
+		s, err := d.Apps.StatefulSets(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return w, err
+		}
+		w.Kind, w.Selector, w.Template, w.Replicas = "StatefulSet", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+	case "deployment", "deploy":
+		s, err := d.Apps.Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return w, err
+		}
+		w.Kind, w.Selector, w.Template, w.Replicas = "Deployment", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+	default:
+		return w, errors.New("its kind is neither statefulset nor deployment")
+	}
+	return w, nil
 }
 
 func orOne(n *int32) int32 {

@@ -366,13 +366,27 @@ func (r *run) restart(ctx context.Context, t *plan.Task) error {
 	return nil
 }
 
-// serve waits for the writers; what is late now is told, and undoes nothing.
+// serve waits for the writers that were scaled up.
 func (r *run) serve(ctx context.Context, _ *plan.Task) error {
+	var up []string
 	for _, s := range r.op.Steps {
-		if s.Kind != kindWriterUp {
-			continue
+		if s.Kind == kindWriterUp {
+			up = append(up, s.Object)
 		}
-		w, err := parseWorkload(s.Object)
+	}
+	if err := r.writersReady(ctx, up); err != nil {
+		return err
+	}
+	if r.sh.OutageEnded.IsZero() {
+		r.sh.OutageEnded = r.d.Now().UTC()
+	}
+	return nil
+}
+
+// writersReady waits for writers; what is late now is told, and undoes nothing.
+func (r *run) writersReady(ctx context.Context, objects []string) error {
+	for _, object := range objects {
+		w, err := parseWorkload(object)
 		if err != nil {
 			return err
 		}
@@ -382,9 +396,6 @@ func (r *run) serve(ctx context.Context, _ *plan.Task) error {
 			}
 			r.d.Report.Warn("%v", err)
 		}
-	}
-	if r.sh.OutageEnded.IsZero() {
-		r.sh.OutageEnded = r.d.Now().UTC()
 	}
 	return nil
 }

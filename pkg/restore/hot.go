@@ -166,10 +166,10 @@ func (r *run) nudge(ctx context.Context, nudged map[types.UID]bool) error {
 		return err
 	}
 	for _, p := range pods {
-		if p.Backoff == 0 || nudged[p.UID] || len(nudged) >= nudges*len(r.sh.Members) {
+		if p.Backoff[r.etcdContainer(p)] == 0 || nudged[p.UID] || len(nudged) >= nudges*len(r.sh.Members) {
 			continue
 		}
-		if err := r.c.DeletePod(ctx, r.etcdSet(), p, nil); err != nil {
+		if err := r.c.DeletePod(ctx, r.etcdSet(), p, &etcdGrace); err != nil {
 			return err
 		}
 		nudged[p.UID] = true
@@ -177,24 +177,21 @@ func (r *run) nudge(ctx context.Context, nudged map[types.UID]bool) error {
 	return nil
 }
 
+func (r *run) etcdContainer(p pod) string {
+	for _, m := range r.cfg.Plane.Members {
+		if m.PodName == p.Name {
+			return m.Container
+		}
+	}
+	return ""
+}
+
 // nudges is how many pods of a member may be deleted: an etcd that ends again and again has another reason.
 const nudges = 2
 
-// hotServe waits for the writers, which have lost etcd for a moment; what is late is told, and undoes nothing.
+// hotServe waits for the writers, which have lost etcd for a moment.
 func (r *run) hotServe(ctx context.Context, _ *plan.Task) error {
-	for _, object := range r.sh.Writers {
-		w, err := parseWorkload(object)
-		if err != nil {
-			return err
-		}
-		if err := r.ready(ctx, w); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			r.d.Report.Warn("%v", err)
-		}
-	}
-	return nil
+	return r.writersReady(ctx, r.sh.Writers)
 }
 
 // unserved tells whether the new cluster cannot have had a leader. Each vote for one is in a log before it is given; a

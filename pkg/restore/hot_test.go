@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -8,17 +9,17 @@ import (
 )
 
 func TestBackoff(t *testing.T) {
-	waiting := func(reason, message string) corev1.ContainerStatus {
-		return corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
+	waiting := func(name, reason, message string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
 	}
-	for want, containers := range map[time.Duration][]corev1.ContainerStatus{
-		0:                {{}, waiting("PodInitializing", "back-off 10s restarting failed container")},
-		40 * time.Second: {waiting("CrashLoopBackOff", "back-off 10s restarting failed container=a pod=b"), waiting("CrashLoopBackOff", "back-off 40s restarting failed container=etcd pod=kube-etcd-0_x(y)")},
-		5 * time.Minute:  {waiting("CrashLoopBackOff", "other words")},
-	} {
-		if got := backoff(containers); got != want {
-			t.Errorf("%v, not %v", got, want)
-		}
+	got := backoff([]corev1.ContainerStatus{
+		{Name: "runs"}, waiting("starts", "PodInitializing", "back-off 10s restarting failed container"),
+		waiting("a", "CrashLoopBackOff", "back-off 10s restarting failed container=a pod=b"),
+		waiting("etcd", "CrashLoopBackOff", "back-off 40s restarting failed container=etcd pod=kube-etcd-0_x(y)"),
+		waiting("b", "CrashLoopBackOff", "other words"),
+	})
+	if want := map[string]time.Duration{"a": 10 * time.Second, "etcd": 40 * time.Second, "b": 5 * time.Minute}; !maps.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
 	}
 }
 

@@ -94,7 +94,7 @@ func (c hotClient) Pods(ctx context.Context, w workload) ([]pod, error) {
 		k := c.w.kubelets[i]
 		p := pod{Name: m.Name, UID: types.UID(m.Name) + k.pod(), Ready: k.process() != 0}
 		if !p.Ready {
-			p.Backoff = 10 * time.Second
+			p.Backoff = map[string]time.Duration{c.w.plane().Members[i].Container: 10 * time.Second}
 		}
 		out = append(out, p)
 	}

@@ -132,16 +132,23 @@ func (w *world) isAsBefore() {
 	}
 }
 
+// restored is a control plane after a restore.
+func restored(t *testing.T, members int) (*world, *client, *run) {
+	t.Helper()
+	w := newWorld(t, members)
+	c := w.client(-1)
+	r := w.operate(c)
+	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	w.isRestored(r)
+	return w, c, r
+}
+
 func TestRestore(t *testing.T) {
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
-			w := newWorld(t, members)
-			c := w.client(-1)
-			r := w.operate(c)
-			if err := r.runner(c).Run(t.Context(), r.op); err != nil {
-				t.Fatal(err)
-			}
-			w.isRestored(r)
+			w, _, _ := restored(t, members)
 			if w.pods[manager] != 1 {
 				t.Errorf("the controller manager was restarted %d times", w.pods[manager])
 			}

@@ -107,8 +107,9 @@ func (k kube) Pods(ctx context.Context, w workload) ([]pod, error) {
 	return out, nil
 }
 
-// backoff is the longest of a pod's containers. Only the kubelet's words tell it: "back-off 10s restarting failed container".
-func backoff(containers []corev1.ContainerStatus) (longest time.Duration) {
+// backoff is by container. Only the kubelet's words tell it: "back-off 10s restarting failed container".
+func backoff(containers []corev1.ContainerStatus) map[string]time.Duration {
+	out := map[string]time.Duration{}
 	for _, c := range containers {
 		w := c.State.Waiting
 		if w == nil || w.Reason != "CrashLoopBackOff" {
@@ -120,9 +121,9 @@ func backoff(containers []corev1.ContainerStatus) (longest time.Duration) {
 		if err != nil {
 			d = 5 * time.Minute // the most there is
 		}
-		longest = max(longest, d)
+		out[c.Name] = d
 	}
-	return longest
+	return out
 }
 
 func (k kube) DeletePod(ctx context.Context, w workload, p pod, grace *int64) error {

@@ -37,6 +37,19 @@ func (r *run) stage(ctx context.Context, name string) (stage, error) {
 	return st, nil
 }
 
+// look is the stage of a member, and what is on its volume now.
+func (r *run) look(ctx context.Context, name string) (stage, *datadir.State, error) {
+	st, err := r.stage(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := st.Inspect(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("inspect volume of member %s: %w", name, err)
+	}
+	return st, now, nil
+}
+
 // stageLifetime ends utility pods whose client was killed.
 const stageLifetime = 2 * time.Hour
 
@@ -73,13 +86,9 @@ func (r *run) each(f func(i int, m *MemberRecord) error) error {
 func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 	states := make([]*datadir.State, len(r.sh.Members))
 	err := r.each(func(i int, m *MemberRecord) error {
-		st, err := r.stage(ctx, m.Name)
+		_, s, err := r.look(ctx, m.Name)
 		if err != nil {
 			return err
-		}
-		s, err := st.Inspect(ctx)
-		if err != nil {
-			return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 		}
 		states[i] = s
 		return r.roomy(m, s)
@@ -223,13 +232,9 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 // discard removes what was built. What lies there after an exchange is the old
 // data, and no undo may remove that.
 func (r *run) discard(ctx context.Context, t *plan.Task) error {
-	st, err := r.stage(ctx, t.Object)
+	st, now, err := r.look(ctx, t.Object)
 	if err != nil {
 		return err
-	}
-	now, err := st.Inspect(ctx)
-	if err != nil {
-		return fmt.Errorf("inspect volume of member %s: %w", t.Object, err)
 	}
 	for _, o := range now.Operations {
 		if o.Op == r.op.ID && o.Built != nil && o.Inode != 0 && o.Inode != o.Built.Inode {
@@ -246,13 +251,9 @@ func (r *run) discard(ctx context.Context, t *plan.Task) error {
 // drop deletes the old data, because the user says so: no room, no way back. What it is replaced with has been proven.
 func (r *run) drop(ctx context.Context, t *plan.Task) error {
 	m := r.sh.member(t.Object)
-	st, err := r.stage(ctx, m.Name)
+	st, now, err := r.look(ctx, m.Name)
 	if err != nil {
 		return err
-	}
-	now, err := st.Inspect(ctx)
-	if err != nil {
-		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 	}
 	if err := r.idle(ctx); err != nil {
 		return err
@@ -281,13 +282,9 @@ func (r *run) aboveDisk(m *MemberRecord, now *datadir.State) error {
 // when the restore began.
 func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
 	m := r.sh.member(t.Object)
-	st, err := r.stage(ctx, m.Name)
+	st, now, err := r.look(ctx, m.Name)
 	if err != nil {
 		return err
-	}
-	now, err := st.Inspect(ctx)
-	if err != nil {
-		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 	}
 	if now.Inode == m.NewInode {
 		return nil
@@ -316,13 +313,9 @@ func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
 // switchBack takes back what switchTo has done, if it has.
 func (r *run) switchBack(ctx context.Context, t *plan.Task) error {
 	m := r.sh.member(t.Object)
-	st, err := r.stage(ctx, m.Name)
+	st, now, err := r.look(ctx, m.Name)
 	if err != nil {
 		return err
-	}
-	now, err := st.Inspect(ctx)
-	if err != nil {
-		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 	}
 	if now.Inode != m.NewInode && !r.half(now) || len(t.Record) == 0 {
 		return nil

@@ -35,7 +35,7 @@ func AsBefore(o *plan.Operation, cfg *Config) error {
 	}
 	for _, object := range sh.Writers {
 		if w, err := parseWorkload(object); err == nil && w.namespace == sh.Namespace {
-			cfg.Writers = append(cfg.Writers, w.kind+"/"+w.name)
+			cfg.FormerWriters = append(cfg.FormerWriters, w.kind+"/"+w.name)
 		}
 	}
 	return nil

@@ -15,13 +15,7 @@ import (
 func TestTakeBack(t *testing.T) {
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
-			w := newWorld(t, members)
-			c := w.client(-1)
-			r := w.operate(c)
-			if err := r.runner(c).Run(t.Context(), r.op); err != nil {
-				t.Fatal(err)
-			}
-			w.isRestored(r)
+			w, c, r := restored(t, members)
 			restored := w.facts()
 			old, err := ended(r.d, c, r.cfg, r.op, "take back")
 			if err != nil {
@@ -48,12 +42,7 @@ func TestTakeBack(t *testing.T) {
 
 // TestOldDataIsGone: what has been cleaned up cannot be taken back.
 func TestOldDataIsGone(t *testing.T) {
-	w := newWorld(t, 1)
-	c := w.client(-1)
-	r := w.operate(c)
-	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
-		t.Fatal(err)
-	}
+	w, _, r := restored(t, 1)
 	if err := os.RemoveAll(w.plane().Members[0].DataDir + "/.kubectl-etcd"); err != nil {
 		t.Fatal(err)
 	}

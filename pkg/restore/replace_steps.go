@@ -47,13 +47,9 @@ func (r *run) replaced() *MemberRecord { return &r.sh.Members[0] }
 // member can be replaced: its volume, and what the others say of each other.
 func (r *run) lookReplace(ctx context.Context, _ *plan.Task) error {
 	m := r.replaced()
-	st, err := r.stage(ctx, m.Name)
+	_, s, err := r.look(ctx, m.Name)
 	if err != nil {
 		return err
-	}
-	s, err := st.Inspect(ctx)
-	if err != nil {
-		return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
 	}
 	if s.ReadOnly || !s.Writable {
 		return refuse("", "inspect volume of member %s: it cannot be written", m.Name)
@@ -272,11 +268,7 @@ func (r *run) insert(ctx context.Context, t *plan.Task) error {
 	m := r.replaced()
 	locked := false
 	return wait(ctx, insertFor, "the data of member "+m.Name+" is exchanged", func(ctx context.Context) (string, bool, error) {
-		st, err := r.stage(ctx, m.Name)
-		if err != nil {
-			return "", false, err
-		}
-		now, err := st.Inspect(ctx)
+		st, now, err := r.look(ctx, m.Name)
 		if err != nil {
 			return "", false, err
 		}
