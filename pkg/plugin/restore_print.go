@@ -65,7 +65,7 @@ func (o *restoreOptions) show(p *restore.Prepared) error {
 	}
 	if s.Hot {
 		fmt.Fprintln(w, "The API servers go on running. They cannot reach etcd from the first step with an outage to the last: until the members' containers have started again, which is seconds, whatever the size of the data.")
-	} else if !s.DiscardOld {
+	} else if !s.DiscardOld && !s.StageLate {
 		fmt.Fprintln(w, "The control plane does not serve from the first step with an outage to the last: until the pods of etcd and of the API servers have stopped and started, whatever the size of the data.")
 	}
 	for _, n := range p.Notes {

@@ -51,6 +51,19 @@ func OpenStage(ctx context.Context, c *Clients, m controlplane.Member, o Options
 	return &Stage{link: link.(*agentLink), place: datadir.Place{DataDir: m.DataDir, WALDir: m.WALDir, Op: o.OperationID}}, nil
 }
 
+// OpenAsker is OpenStage without the volume: such a Stage can ask the member's etcd, and nothing else.
+func OpenAsker(ctx context.Context, c *Clients, m controlplane.Member, o Options) (*Stage, error) {
+	if !operationID.MatchString(o.OperationID) {
+		return nil, fmt.Errorf("open asker: %q is no operation id", o.OperationID)
+	}
+	o.Operation, o.Data = "restore", false
+	link, err := openAgent(ctx, c, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Stage{link: link.(*agentLink), place: datadir.Place{Op: o.OperationID}}, nil
+}
+
 // Member is whose volume it is.
 func (s *Stage) Member() controlplane.Member { return s.link.member }
 

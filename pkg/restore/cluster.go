@@ -55,8 +55,9 @@ type cluster interface {
 	// Cached asks one pod of an API server for the revisions of its caches, by kind.
 	Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error)
 
-	// Stage opens a place to work at a member's volume; Unstage closes all that an operation has, whoever opened them.
+	// Stage opens a place to work at a member's volume, Asker one without the volume; Unstage closes all that an operation has, whoever opened them.
 	Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error)
+	Asker(ctx context.Context, m controlplane.Member, operation string) (stage, error)
 	Unstage(ctx context.Context, namespace, operation string) error
 
 	// Plane finds the control plane as it is now.

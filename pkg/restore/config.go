@@ -106,6 +106,8 @@ type Shared struct {
 	Writers []string `json:"writers,omitempty"`
 	// DiscardOld says that the old data is deleted, and not set aside.
 	DiscardOld bool `json:"discardOld,omitempty"`
+	// StageLate says that the new data is built after etcd has stopped: its volumes are one pod's at a time.
+	StageLate bool `json:"stageLate,omitempty"`
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
 	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Access is how the restored cluster's own API is asked; nil: not at all.

@@ -28,6 +28,7 @@ type scene struct {
 	budgets     []policyv1.PodDisruptionBudget
 	access      *access        // to the restored cluster's own API; nil where there is none
 	hosted      *hostedCluster // HyperShift's; nil elsewhere
+	exclusive   string         // a claim that is one pod's at a time, if there is one
 	recreate    bool           // the StatefulSet starts its pods one after the other
 	// skipped are left out, because the user says so.
 	skipped []controlplane.Member
@@ -50,6 +51,13 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	}
 	if err := sc.restorable(cfg); err != nil {
 		return nil, err
+	}
+	for _, m := range cfg.Plane.Members {
+		if !sc.skips(m.Name) && sc.exclusive == "" {
+			if sc.exclusive, err = (kube{d, cfg.Reach}).exclusive(ctx, m); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if sc.survey, err = survey.Take(ctx, survey.Sources(d.Clients, cfg.Plane, cfg.Reach), false); err != nil {
 		return nil, fmt.Errorf("ask members: %w", err)

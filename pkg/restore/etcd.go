@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -23,6 +24,8 @@ import (
 func (r *run) actions() map[string]plan.Action {
 	all := map[string]plan.Action{
 		kindInspect:    action{do: r.inspect, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindAsk:        action{do: r.ask, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindRelease:    action{do: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
 		kindSafety:     action{do: r.safety},
 		kindBuild:      action{do: r.build, undo: r.discard},
 		kindBudgetAway: action{do: r.budgetAway, undo: r.budgetCreate},
@@ -154,7 +157,7 @@ func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
 		r.d.Report.Warn("no member is healthy, so that none can be watched for writers that are not known; without a quorum nothing can be written")
 		return nil
 	}
-	st, err := r.stage(ctx, asked)
+	st, err := r.asker(ctx, asked)
 	if err != nil {
 		return err
 	}
@@ -209,7 +212,7 @@ func (r *run) follow(p controlplane.ControlPlane) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for name, st := range r.stages {
-		if m, ok := p.Member(name); ok {
+		if m, ok := p.Member(strings.TrimPrefix(name, askPrefix)); ok {
 			st.Follow(m)
 		}
 	}
@@ -268,7 +271,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	did := make([]*agent.DisarmReply, len(r.sh.Members))
 	if !r.sh.Hot { // otherwise one after the other: a member that is defragmented does not answer, and API servers ask
 		_ = r.each(func(i int, m *MemberRecord) error {
-			if st, err := r.stage(ctx, m.Name); err == nil {
+			if st, err := r.asker(ctx, m.Name); err == nil {
 				did[i], _ = st.Disarm(ctx) // what fails is asked again below
 			}
 			return nil
@@ -290,7 +293,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 
 func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {
 	err = wait(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
-		st, err := r.stage(ctx, member)
+		st, err := r.asker(ctx, member)
 		if err != nil {
 			return "", false, err
 		}

@@ -73,6 +73,9 @@ func hotPossible(cfg Config, sc *scene) error {
 	if len(cfg.Members)+len(cfg.Skip) > 0 {
 		return refuse("leave out --hot", "restore %s: a hot restore is one of all members", cfg.Plane.ID())
 	}
+	if sc.exclusive != "" {
+		return refuse("leave out --hot", "restore %s: volume claim %s is ReadWriteOncePod, and no second pod can have it while etcd runs", cfg.Plane.ID(), sc.exclusive)
+	}
 	for _, m := range sc.survey.Members {
 		if !m.Healthy || m.Source == nil {
 			return refuse("leave out --hot", "restore %s: member %s is not healthy (%s), and a hot restore is for members that run", cfg.Plane.ID(), m.Name, because(m))

@@ -164,7 +164,7 @@ func hotCells(t *testing.T) []cell {
 		}
 		for s := range 1<<20 - c.saves {
 			for _, then := range []string{"resume", "undo"} {
-				out = append(out, cell{s, broken, then})
+				out = append(out, cell{s, false, broken, then})
 			}
 		}
 	}

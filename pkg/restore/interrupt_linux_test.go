@@ -62,6 +62,9 @@ func (w *world) plan(c *client, id string, raw bool, seen int64, change func(*Co
 		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})
 	}
 	sc.controllers = []controlplane.Writer{{Kind: manager.kind, Namespace: manager.namespace, Name: manager.name, Replicas: 1}}
+	if w.exclusive {
+		sc.exclusive = "data-" + testSet + "-0"
+	}
 	r.sh = share(r.cfg, sc, src, seen)
 	r.op = &plan.Operation{ID: id, Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + id
@@ -133,9 +136,12 @@ func (w *world) isAsBefore() {
 }
 
 // restored is a control plane after a restore.
-func restored(t *testing.T, members int) (*world, *client, *run) {
+func restored(t *testing.T, members int, change ...func(*world)) (*world, *client, *run) {
 	t.Helper()
 	w := newWorld(t, members)
+	for _, f := range change {
+		f(w)
+	}
 	c := w.client(-1)
 	r := w.operate(c)
 	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
@@ -159,15 +165,19 @@ func TestRestore(t *testing.T) {
 // cell is one interruption: the client dies at a save of its journal, going
 // forward or going back, and another goes on.
 type cell struct {
-	saves  int
-	broken bool // the operation fails at its last step before its commit, so that it goes back
-	then   string
+	saves     int
+	exclusive bool // the volumes are one pod's at a time
+	broken    bool // the operation fails at its last step before its commit, so that it goes back
+	then      string
 }
 
 func (c cell) String() string {
 	direction := "forward"
 	if c.broken {
 		direction = "back"
+	}
+	if c.exclusive {
+		direction += ", staged late,"
 	}
 	return fmt.Sprintf("killed %s at save %d, then %s", direction, c.saves, c.then)
 }
@@ -177,6 +187,15 @@ var errOnPurpose = errors.New("broken on purpose")
 // breakLate makes the last step before the commit fail.
 func breakLate(r *plan.Runner) {
 	r.Actions[kindAlarms] = action{do: func(context.Context, *plan.Task) error { return errOnPurpose }}
+}
+
+// TestStagedLate: where etcd's own pods are the only ones that can have the volumes, the data is built while they are gone.
+func TestStagedLate(t *testing.T) {
+	_, _, r := restored(t, 3, func(w *world) { w.exclusive = true })
+	down, inspected, built := r.op.Step(kindEtcdDown+"/"+testSet), r.op.Step(kindInspect), r.op.Step(kindBuild+"/"+r.sh.Members[2].Name)
+	if down.Ended.After(*inspected.Started) || down.Ended.After(*built.Started) || !built.Outage {
+		t.Errorf("etcd stopped %s, its volumes were looked at %s", down.Ended, inspected.Started)
+	}
 }
 
 // TestDataMadeAnew: what lies on a volume when etcd has stopped need not be the folder that was there at first. It is
@@ -219,24 +238,33 @@ func TestOldDataIsNotDiscarded(t *testing.T) {
 // cells are all interruptions of this plan, found by counting its saves.
 func cells(t *testing.T) []cell {
 	var out []cell
-	for _, broken := range []bool{false, true} {
-		w := newWorld(t, 1)
-		c := w.client(1 << 20)
-		r := w.operate(c)
-		run := r.runner(c)
-		if broken {
-			breakLate(run)
-		}
-		if err := run.Run(t.Context(), r.op); (err == nil) == broken || broken && !errors.Is(err, plan.ErrUndone) {
-			t.Fatal(err)
-		}
-		for s := range 1<<20 - c.saves {
-			for _, then := range []string{"resume", "undo"} {
-				out = append(out, cell{s, broken, then})
+	for _, exclusive := range []bool{false, true} {
+		for _, broken := range []bool{false, true} {
+			for s := range savesOf(t, exclusive, broken) {
+				for _, then := range []string{"resume", "undo"} {
+					out = append(out, cell{s, exclusive, broken, then})
+				}
 			}
 		}
 	}
 	return out
+}
+
+// savesOf is how often the journal of a restore is saved.
+func savesOf(t *testing.T, exclusive, broken bool) int {
+	t.Helper()
+	w := newWorld(t, 1)
+	w.exclusive = exclusive
+	c := w.client(1 << 20)
+	r := w.operate(c)
+	run := r.runner(c)
+	if broken {
+		breakLate(run)
+	}
+	if err := run.Run(t.Context(), r.op); (err == nil) == broken || broken && !errors.Is(err, plan.ErrUndone) {
+		t.Fatal(err)
+	}
+	return 1<<20 - c.saves
 }
 
 // TestInterrupted kills the client at a share of all points, a different one for
@@ -280,6 +308,7 @@ func cellShare(t *testing.T, all int) (share int, seed int64) {
 
 func interrupt(t *testing.T, x cell) {
 	w := newWorld(t, 1)
+	w.exclusive = x.exclusive
 	first := w.client(-1)
 	r := w.operate(first)
 	if err := first.journal("", r.sh).Save(t.Context(), r.op); err != nil {

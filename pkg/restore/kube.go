@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -255,28 +254,6 @@ func (k kube) Leaving(ctx context.Context, namespace string, pods []string) (str
 		}
 	}
 	return "", nil
-}
-
-// hostPID is in the words of Pod Security and of most others that refuse such a pod.
-var hostPID = regexp.MustCompile(`(?i)hostpid|host ?namespaces|podsecurity`)
-
-func (k kube) Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error) {
-	o := k.reach
-	o.Operation, o.OperationID = "restore", operation
-	o.Lifetime = max(o.Lifetime, stageLifetime)
-	st, err := reach.OpenStage(ctx, k.Clients, m, o)
-	var admission *reach.NotPossible
-	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) && hostPID.MatchString(err.Error()) {
-		return nil, refuse("a hot restore's utility pods see the node's processes (hostPID), which is not admitted here: leave out --hot", "start utility pod for member %s: %v", m.Name, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start utility pod for member %s: %w", m.Name, err)
-	}
-	return st, nil
-}
-
-func (k kube) Unstage(ctx context.Context, namespace, operation string) error {
-	return reach.RemoveOperation(ctx, k.Clients, namespace, operation)
 }
 
 func (k kube) Plane(ctx context.Context, namespace, name string) (controlplane.ControlPlane, error) {

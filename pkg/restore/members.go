@@ -11,14 +11,31 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
 // stage is the utility pod at a member's volume, made when there is none, or when it is gone.
 func (r *run) stage(ctx context.Context, name string) (stage, error) {
+	return r.utility(ctx, name, name, r.c.Stage)
+}
+
+// asker is a utility pod that can ask a member: the one at its volume, or, where
+// etcd's own pod is the only one that can have that, one without it.
+func (r *run) asker(ctx context.Context, name string) (stage, error) {
+	if !r.sh.StageLate {
+		return r.stage(ctx, name)
+	}
+	return r.utility(ctx, askPrefix+name, name, r.c.Asker)
+}
+
+// askPrefix is in the keys of stages without a volume.
+const askPrefix = "ask/"
+
+func (r *run) utility(ctx context.Context, key, name string, open func(context.Context, controlplane.Member, string) (stage, error)) (stage, error) {
 	r.mu.Lock()
-	st := r.stages[name]
+	st := r.stages[key]
 	r.mu.Unlock()
 	if st != nil && st.Alive(ctx) {
 		return st, nil
@@ -27,12 +44,12 @@ func (r *run) stage(ctx context.Context, name string) (stage, error) {
 	if !ok {
 		return nil, fmt.Errorf("reach member %s: it was not found", name)
 	}
-	st, err := r.c.Stage(ctx, m, r.op.ID)
+	st, err := open(ctx, m, r.op.ID)
 	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
-	r.stages[name] = st
+	r.stages[key] = st
 	r.mu.Unlock()
 	return st, nil
 }
@@ -108,6 +125,17 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 			r.sh.OldClusterID = s.ClusterID
 		}
 	}
+	if !r.sh.StageLate { // otherwise ask has asked while they could answer
+		if err := r.sameCluster(ctx); err != nil {
+			return err
+		}
+	}
+	r.computeBump()
+	return nil
+}
+
+// ask is as much of inspect as can be done without the volumes.
+func (r *run) ask(ctx context.Context, _ *plan.Task) error {
 	if err := r.sameCluster(ctx); err != nil {
 		return err
 	}
@@ -124,7 +152,10 @@ func (r *run) sameCluster(ctx context.Context) error {
 	const insist = "pass --from-other-cluster to restore it all the same"
 	if r.src.kubeSystemUID != "" {
 		for _, m := range r.sh.Members {
-			st, err := r.stage(ctx, m.Name)
+			st, err := r.asker(ctx, m.Name)
+			if err != nil && r.sh.StageLate && ctx.Err() == nil {
+				continue // without a volume it has to know where etcd's pod is
+			}
 			if err != nil {
 				return err
 			}
@@ -313,6 +344,11 @@ func (r *run) switchTo(ctx context.Context, t *plan.Task) error {
 // switchBack takes back what switchTo has done, if it has.
 func (r *run) switchBack(ctx context.Context, t *plan.Task) error {
 	m := r.sh.member(t.Object)
+	if r.sh.StageLate { // what somebody has scaled up meanwhile has the volume
+		if err := r.stopEtcd(ctx); err != nil {
+			return err
+		}
+	}
 	st, now, err := r.look(ctx, m.Name)
 	if err != nil {
 		return err

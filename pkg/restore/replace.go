@@ -64,7 +64,15 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read statefulset %s: %w", cfg.Plane.Owner.Name, err)
 	}
-	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, stages: map[string]stage{}}
+	k := kube{d, cfg.Reach}
+	if claim, err := k.exclusive(ctx, m); err != nil || claim != "" {
+		if err == nil {
+			err = refuse("restore all members from a snapshot: that builds their data while etcd is stopped",
+				"replace member %s: its volume claim %s is ReadWriteOncePod, and no second pod can have it while the StatefulSet runs", m.Name, claim)
+		}
+		return nil, err
+	}
+	r := &run{d: d, c: k, cfg: cfg, stages: map[string]stage{}}
 	s, err := r.c.Survey(ctx, cfg.Plane, false)
 	if err != nil {
 		return nil, err

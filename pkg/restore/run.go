@@ -99,6 +99,9 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.sh.DiscardOld {
 		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")
 	}
+	if r.sh.StageLate {
+		p.Notes = append(p.Notes, "volume claim "+sc.exclusive+" is ReadWriteOncePod, one pod's at a time: the new data is built after etcd has stopped, and the outage grows with the data")
+	}
 	p.Notes = append(append(p.Notes, r.cfg.Plane.Notes...), sc.notes...)
 	return nil
 }
@@ -139,7 +142,7 @@ func goOn(o *plan.Operation, namespace string) string {
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
 		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot}
-	sh.Hosted, sh.Access, sh.DiscardOld = sc.hosted, sc.access, cfg.DiscardOld
+	sh.Hosted, sh.Access, sh.DiscardOld, sh.StageLate = sc.hosted, sc.access, cfg.DiscardOld, sc.exclusive != ""
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
 	}

@@ -11,6 +11,7 @@ import (
 
 // The kinds of steps, which name their actions in the journal.
 const (
+	kindAsk        = "ask"
 	kindInspect    = "inspect"
 	kindSafety     = "safety"
 	kindBuild      = "build"
@@ -28,6 +29,7 @@ const (
 	kindEtcdDown   = "etcd-down"
 	kindDrop       = "drop"
 	kindSwitch     = "switch"
+	kindRelease    = "release"
 	kindEtcdUp     = "etcd-up"
 	kindAlarms     = "alarms"
 	kindServe      = "serve"
@@ -54,12 +56,17 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	outage := func(s *plan.Step) { s.Outage = true }
 	set := "StatefulSet " + sh.StatefulSet
 
-	add(kindInspect, "", "start a utility pod at each member's volume; look at data, space and revisions", "remove the utility pods")
+	const whatInspect, backInspect = "start a utility pod at each member's volume; look at data, space and revisions", "remove the utility pods"
+	if sh.StageLate {
+		add(kindAsk, "", "start a utility pod beside a member, without its volume; ask whether the snapshot is of this cluster", backInspect)
+	} else {
+		add(kindInspect, "", whatInspect, backInspect)
+	}
 	if cfg.Safety != "" {
 		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "")
 	}
 	for _, m := range sh.Members {
-		if !sh.DiscardOld {
+		if !sh.DiscardOld && !sh.StageLate {
 			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built")
 		}
 	}
@@ -83,14 +90,23 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	}
 	add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", "", outage)
 	add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas), outage)
+	if sh.StageLate {
+		add(kindInspect, "", whatInspect, backInspect, outage)
+	}
 	for _, m := range sh.Members {
-		if sh.DiscardOld {
+		switch {
+		case sh.DiscardOld:
 			add(kindDrop, m.Name, fmt.Sprintf("member %s: delete the old data for good", m.Name), "", outage, func(s *plan.Step) { s.Commit = true })
 			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data", m.Name), "", outage)
+		case sh.StageLate:
+			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old", m.Name), "remove what was built", outage)
 		}
 	}
 	for _, m := range sh.Members {
 		add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), "exchange them back", outage)
+	}
+	if sh.StageLate {
+		add(kindRelease, "", "remove the utility pods: etcd's need the volumes", "", outage)
 	}
 	add(kindEtcdUp, sh.StatefulSet, fmt.Sprintf("scale %s to %d; wait until all members are one healthy cluster", set, sh.Replicas), "scale it to 0", outage)
 	add(kindAlarms, "", "disarm NOSPACE alarms that came with the snapshot", "", outage)

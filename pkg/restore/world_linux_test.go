@@ -55,6 +55,9 @@ type world struct {
 	begun    int                 // how often they had been when it began
 	saved    []byte              // the journal
 
+	exclusive bool           // the volumes are one pod's at a time
+	utility   map[string]int // utility pods that have a volume, by operation
+
 	snapshot string
 	before   facts
 }
@@ -82,7 +85,7 @@ func newWorld(t *testing.T, members int) *world {
 	t.Helper()
 	b := etcdtest.Find(t, "3.6")
 	t.Setenv("PATH", filepath.Dir(b.Etcd)+":"+os.Getenv("PATH"))
-	w := &world{t: t, dir: t.TempDir(), pods: map[workload]int{}, budgets: map[string]*policyv1.PodDisruptionBudget{}}
+	w := &world{t: t, dir: t.TempDir(), pods: map[workload]int{}, utility: map[string]int{}, budgets: map[string]*policyv1.PodDisruptionBudget{}}
 	w.etcd = etcdtest.StartCluster(t, etcdtest.Config{Binaries: slices.Repeat([]etcdtest.Binaries{b}, members)})
 	w.replicas = map[workload]int32{etcdSet: int32(members), apiserver: 3, chores: 1, manager: 1}
 	w.budgets["kube-apiserver-pdb"] = &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: testNamespace, Name: "kube-apiserver-pdb", UID: "1"}}
@@ -241,13 +244,37 @@ func (c *client) Backup(_ context.Context, p controlplane.ControlPlane, folder, 
 
 // Stage works on the data directory itself, with what the agent runs there.
 func (c *client) Stage(_ context.Context, m controlplane.Member, operation string) (stage, error) {
-	return &place{c: c, m: m, Place: datadir.Place{DataDir: m.DataDir, Op: operation}}, c.alive()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.exclusive && c.replicas[etcdSet] > 0 {
+		return nil, fmt.Errorf("the volume of member %s is etcd's alone", m.Name)
+	}
+	if err := c.alive(); err != nil {
+		return nil, err
+	}
+	c.utility[operation]++
+	return &place{c: c, m: m, Place: datadir.Place{DataDir: m.DataDir, Op: operation}}, nil
+}
+
+func (c *client) Asker(_ context.Context, m controlplane.Member, _ string) (stage, error) {
+	return &place{c: c, m: m}, c.alive()
+}
+
+// Unstage removes all utility pods, also a dead client's.
+func (c *client) Unstage(_ context.Context, _, operation string) error {
+	if err := c.alive(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.utility, operation)
+	return nil
 }
 
 type place struct {
-	datadir.Place
-	c *client
-	m controlplane.Member
+	datadir.Place // none of an asker
+	c             *client
+	m             controlplane.Member
 }
 
 func (p *place) Alive(context.Context) bool   { return true }

@@ -28,6 +28,9 @@ func (c *client) Scale(_ context.Context, w workload, n int32) error {
 	if w != etcdSet || was == n {
 		return nil
 	}
+	if c.exclusive && n > 0 && len(c.utility) > 0 {
+		return fmt.Errorf("the pods of etcd wait for their volumes, which utility pods have: %v", c.utility)
+	}
 	for _, m := range c.etcd.Members {
 		if n == 0 {
 			m.Shutdown(c.t)
@@ -142,5 +145,3 @@ func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[st
 	}
 	return map[string]int64{"pods": c.restored, "nodes": c.restored}, c.alive()
 }
-
-func (c *client) Unstage(context.Context, string, string) error { return c.alive() }

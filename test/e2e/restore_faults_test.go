@@ -43,6 +43,7 @@ func TestRestoreFaults(t *testing.T) {
 		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},
 		{"controller puts replicas back", faultReverted}, {"etcd does not come up on the new data", faultNoStart},
+		{"room for one only", faultOneOnly},
 	} {
 		if !t.Run(strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) { fault.run(t, f) }) {
 			break // the next one would find what this one has left
@@ -236,6 +237,24 @@ func faultFullDisk(t *testing.T, f *faulty) {
 	free()
 	f.intact(t)
 	begun()
+}
+
+// faultOneOnly comes last: there is room for the old data or the new, and the user says that the old may go.
+func faultOneOnly(t *testing.T, f *faulty) {
+	begin := time.Now()
+	f.snapshot = f.backup(t)
+	end := time.Now()
+	f.w.writes(t, 20)
+	free := f.full(t, 100)
+	f.restore(t).exits(1).says(`hint: .*--discard-old-data deletes the old data first, for good`)
+	began := time.Now()
+	f.restore(t, "--discard-old-data").exits(0).says(`warning: the old data is deleted for good before the new is there: .*`).says(`member kube-etcd-0: \d+ MiB deleted`)
+	free()
+	f.w.writes(t, 20)
+	o := f.w.outage(began)
+	f.w.restored(t, begin, end, o.down, o.up)
+	f.settled(t, f.before)
+	f.cleanRestores(t)
 }
 
 // reverter puts a StatefulSet's replicas back as soon as they are 0, as a controller does that owns them.

@@ -105,3 +105,36 @@ func TestRestoreLongNodeGone(t *testing.T) {
 	u.c.etcd(t, "cleanup", "-n", u.Namespace, "--running", "--yes").exits(0)
 	u.c.nothingLeft(t, u.Namespace)
 }
+
+// TestRestoreLongExclusive: the volumes are one pod's at a time. The data is built while etcd is stopped, and what would
+// have to stand beside etcd's own pod is refused at once.
+func TestRestoreLongExclusive(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{APIServers: 1, AccessMode: "ReadWriteOncePod"})
+	w, informer := u.write(t), u.watch(t)
+	w.writes(t, 20)
+	before := u.state(t)
+	begin := time.Now()
+	snapshot := u.backup(t)
+	end := time.Now()
+	w.writes(t, 20)
+	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--yes").fails(1, `.*volume claim data-kube-etcd-\d is ReadWriteOncePod.*`, `leave out --hot`)
+	u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes").fails(1, `.*volume claim data-kube-etcd-1 is ReadWriteOncePod.*`, `restore all members .*`)
+	began := time.Now()
+	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-v").exits(0)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`warning: volume claim data-kube-etcd-0 is ReadWriteOncePod, one pod's at a time: .* the outage grows with the data`)
+	w.writes(t, 20)
+	o := w.outage(began)
+	t.Logf("outage: %s", o)
+	w.restored(t, begin, end, o.down, o.up)
+	t.Logf("the informer converged after %.1f s", informer.converged(t, patience).Seconds())
+	u.settled(t, before)
+	u.c.etcd(t, "restore", "cleanup", "-n", u.Namespace, "--yes").fails(1, `.*data-kube-etcd-\d is ReadWriteOncePod, and pod kube-etcd-\d has it`, `scale etcd to 0 .*`)
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=0")
+	u.kubectl(t, "wait", "--for=delete", "pod", "-l", "app=kube-etcd", "--timeout=1m")
+	u.cleanRestores(t)
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=3")
+	u.ready(t)
+	w.writes(t, 20)
+	u.unchanged(t, before)
+}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -35,6 +36,7 @@ type user struct {
 	*hosted               // its etcd, which is called kube-etcd
 	APIServers int        // replicas of kube-apiserver
 	History    bool       // see userOptions
+	AccessMode string     // see userOptions
 	Kubernetes string     // version
 	PKI        userPKI    // of its API servers
 	Volumes    []string   // the node of each member
@@ -53,6 +55,8 @@ type userOptions struct {
 	// Disk gives each member's volume a file system of its own of this size (in memory), such as "600m": one that can be
 	// full without the node being so.
 	Disk string
+	// AccessMode is the volumes': ReadWriteOnce.
+	AccessMode string
 }
 
 // hostNode is a node of the admin cluster.
@@ -83,7 +87,7 @@ func usersHome(t testing.TB) *cluster {
 func userCluster(t testing.TB, c *cluster, o userOptions) *user {
 	t.Helper()
 	start := time.Now()
-	u := &user{hosted: &hosted{c: c, Namespace: o.Namespace, Members: o.Members, Image: image(o.Tag)}, APIServers: o.APIServers, History: o.History}
+	u := &user{hosted: &hosted{c: c, Namespace: o.Namespace, Members: o.Members, Image: image(o.Tag)}, APIServers: o.APIServers, History: o.History, AccessMode: cmp.Or(o.AccessMode, "ReadWriteOnce")}
 	if u.Members == 0 {
 		u.Members = 3
 	}
