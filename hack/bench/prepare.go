@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -17,8 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"crypto/tls"
-	"crypto/x509"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
 type bench struct {
@@ -179,22 +180,8 @@ func (b *bench) put(ctx context.Context, n int) error {
 		b.filled++
 		r := rand.New(rand.NewPCG(7, uint64(b.filled))) //nolint:gosec // data for a benchmark
 		key := fmt.Sprintf("/bench/pods/namespace-%d/deployment-%x-%d", b.filled%97, r.Uint32(), b.filled)
-		ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: pod(r)}}})
+		ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: etcdtest.Object(r, object/2+r.IntN(object))}}})
 	}
 	_, err := b.kv.Txn(ctx, &pb.TxnRequest{Success: ops})
 	return err
-}
-
-// pod makes bytes that compress as a pod's do: field names, labels and paths
-// repeat within and between objects; uids, hashes and times do not.
-func pod(r *rand.Rand) []byte {
-	var b bytes.Buffer
-	b.WriteString("k8s\x00\n\x09\n\x02v1\x12\x03Pod")
-	size := object/2 + r.IntN(object)
-	for i := 0; b.Len() < size; i++ {
-		fmt.Fprintf(&b, "\x12\x1fapp.kubernetes.io/instance\x12\x10deployment-%d\x1a\x24%08x-%04x-%04x-%04x-%012x", r.IntN(500), r.Uint32(), r.Uint32()&0xffff, r.Uint32()&0xffff, r.Uint32()&0xffff, r.Uint64()&0xffffffffffff)
-		fmt.Fprintf(&b, "\x22\x40sha256:%016x%016x\x2a\x14kube-controller-manager\x32\x06Update\x3a\x08FieldsV1", r.Uint64(), r.Uint64())
-		fmt.Fprintf(&b, `{"f:metadata":{"f:labels":{".":{},"f:app":{}},"f:ownerReferences":{"k:{\"uid\":\"%016x\"}":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"app-%d\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{}}}}}`, r.Uint64(), r.IntN(50))
-	}
-	return b.Bytes()
 }

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
 // etcd is a client of the user cluster's etcd, through whichever members are ready.
@@ -45,7 +47,7 @@ func (u *user) etcd(t testing.TB) *clientv3.Client {
 const fillers = 64
 
 // fill makes the database about this many bytes larger, nearly all of it history: the same few keys, written again and
-// again with values that no compression makes smaller. Members keep the last 5,000 to 15,000 requests in memory, hence
+// again with values that compress as objects do. Members keep the last 5,000 to 15,000 requests in memory, hence
 // small ones.
 func (u *user) fill(t testing.TB, size int) {
 	t.Helper()
@@ -60,10 +62,9 @@ func (u *user) fill(t testing.TB, size int) {
 	var wg sync.WaitGroup
 	for w := range fillers {
 		wg.Go(func() {
-			random, b := rand.NewChaCha8([32]byte{byte(w)}), make([]byte, value)
+			r := rand.New(rand.NewChaCha8([32]byte{byte(w)}))
 			for i := 0; i < size/value/fillers && errs[w] == nil; i++ {
-				_, _ = random.Read(b)
-				_, errs[w] = c.Put(ctx, fmt.Sprintf("/kubectl-etcd-e2e/fill/%d", w), string(b))
+				_, errs[w] = c.Put(ctx, fmt.Sprintf("/kubectl-etcd-e2e/fill/%d", w), string(etcdtest.Object(r, value)))
 			}
 		})
 	}
