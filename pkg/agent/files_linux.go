@@ -97,22 +97,37 @@ func writeFile(ctx context.Context, s *Session) error {
 }
 
 // steady writes to the disk what it is given as it comes. etcd may live on the same disk, and would have to wait for all
-// of it at once.
+// of it at once. A disk that is slow gets a rest after each piece, as long as that took: half of its time is etcd's.
 type steady struct {
 	*os.File
 	unsynced int
 }
 
-// syncEvery is how much may be waiting for the disk, in bytes.
-const syncEvery = 16 << 20
+const (
+	// syncEvery is how much may be waiting for the disk, in bytes.
+	syncEvery = 16 << 20
+	// slowSync is how long that may take. etcd warns of a sync that takes 100 ms, and its leader is doubted after a second.
+	slowSync = 300 * time.Millisecond
+	longRest = 5 * time.Second
+)
 
 func (s *steady) Write(b []byte) (int, error) {
 	n, err := s.File.Write(b)
 	if s.unsynced += n; err == nil && s.unsynced >= syncEvery {
 		s.unsynced = 0
+		begun := time.Now()
 		err = s.Sync()
+		time.Sleep(rest(time.Since(begun)))
 	}
 	return n, err
+}
+
+// rest is how long a disk is left alone that was busy for so long.
+func rest(busy time.Duration) time.Duration {
+	if busy < slowSync {
+		return 0
+	}
+	return min(busy, longRest)
 }
 
 // ReadFrom is not the file's: that would go past Write.

@@ -211,7 +211,7 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 	}()
 	start := r.Now()
 	compress := out.compressed || link.Way() == reach.Agent && r.cfg.Compress != CompressNone
-	sink := out.sink(compress, pacer(ctx, r.cfg.LimitRate))
+	sink := out.sink(compress, Pacer(ctx, r.cfg.LimitRate))
 	reply, err := r.transfer(ctx, link, compress, sink)
 	if cerr := sink.close(err); err == nil {
 		err = cerr

@@ -25,7 +25,7 @@ func TestMeter(t *testing.T) {
 	}{{"plain", false, 10}, {"zstd kept", true, 100}} {
 		o := &output{stdout: &bytes.Buffer{}, compressed: c.compressed}
 		o.written.Store(70) // by an attempt before
-		s := o.sink(c.compressed, pacer(t.Context(), 0))
+		s := o.sink(c.compressed, Pacer(t.Context(), 0))
 		report := &shown{}
 		m := newMeter(report, s)
 		m.show(nil) // nothing is known yet

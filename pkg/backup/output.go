@@ -247,8 +247,9 @@ func (s *sink) storedSHA256() string {
 // burst is how much may come at once under a limit: more than any single write.
 const burst = 4 << 20
 
-// pacer makes writers wait. A slow sink is safe: the sender is told to wait too.
-func pacer(ctx context.Context, perSecond int64) func(int) error {
+// Pacer returns what makes a transfer wait, told of each piece of n bytes, so that no more than perSecond pass on average; 0
+// bounds nothing. A slow sink is safe: the sender is told to wait too.
+func Pacer(ctx context.Context, perSecond int64) func(int) error {
 	if perSecond <= 0 {
 		return func(int) error { return nil }
 	}

@@ -46,7 +46,7 @@ func TestSink(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		o := &output{stdout: &out, compressed: c.stored}
-		s := o.sink(c.compressed, pacer(t.Context(), 0))
+		s := o.sink(c.compressed, Pacer(t.Context(), 0))
 		if _, err := io.Copy(struct{ io.Writer }{s}, bytes.NewReader(c.comes)); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestSinkToFullDisk(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		o := &output{stdout: fullDisk{full}}
-		s := o.sink(true, pacer(t.Context(), 0))
+		s := o.sink(true, Pacer(t.Context(), 0))
 		_, err := io.Copy(struct{ io.Writer }{s}, io.MultiReader(bytes.NewReader(zst(t, make([]byte, 8<<20))), bytes.NewReader(make([]byte, 8<<20))))
 		if cerr := s.close(err); err == nil {
 			err = cerr
@@ -98,7 +98,7 @@ func TestSinkOfDamagedStream(t *testing.T) {
 	flipped[len(flipped)/2] ^= 0x40
 	for name, b := range map[string][]byte{"truncated": z[:len(z)-3], "flipped": flipped} {
 		o := &output{stdout: io.Discard}
-		s := o.sink(true, pacer(t.Context(), 0))
+		s := o.sink(true, Pacer(t.Context(), 0))
 		_, err := s.Write(b)
 		if cerr := s.close(err); err == nil {
 			err = cerr
@@ -110,7 +110,7 @@ func TestSinkOfDamagedStream(t *testing.T) {
 	// When the transfer fails, the decompression ends with it.
 	broken := errors.New("broken")
 	o := &output{stdout: io.Discard}
-	s := o.sink(true, pacer(t.Context(), 0))
+	s := o.sink(true, Pacer(t.Context(), 0))
 	if _, err := s.Write(z[:10]); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestSinkOfDamagedStream(t *testing.T) {
 func TestPacer(t *testing.T) {
 	t.Parallel()
 	// The first burst is free; what is beyond it takes its time, also in one write.
-	wait := pacer(t.Context(), 20<<20)
+	wait := Pacer(t.Context(), 20<<20)
 	start := time.Now()
 	if err := wait(burst + 10<<20); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestPacer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := pacer(ctx, 1)(burst); !errors.Is(err, context.Canceled) {
+	if err := Pacer(ctx, 1)(burst); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

@@ -156,12 +156,9 @@ func (o *backupOptions) validate() error {
 	if err := o.user.validate(o.cmd); err != nil {
 		return err
 	}
-	if o.limitRate != "" {
-		q, err := resource.ParseQuantity(o.limitRate)
-		if err != nil || q.Sign() <= 0 {
-			return usagef(o.cmd, "--limit-rate=%s is not a number of bytes like 500Ki or 10Mi", o.limitRate)
-		}
-		o.cfg.LimitRate = q.Value()
+	var err error
+	if o.cfg.LimitRate, err = parseRate(o.cmd, o.limitRate); err != nil {
+		return err
 	}
 	if o.cfg.To == store.Stdout && !o.cfg.DryRun && !o.printRBAC && isTerminal(o.app.Out) {
 		return usagef(o.cmd, "will not write a snapshot to a terminal; redirect standard output, or name a file with --to")
@@ -277,4 +274,16 @@ func (o *backupOptions) printPlan(p *backup.Plan) error {
 	}
 	_, err := fmt.Fprintln(o.app.Out, "backup not taken (dry run)")
 	return err
+}
+
+// parseRate reads --limit-rate, in bytes per second; 0 where it is not given.
+func parseRate(cmd *cobra.Command, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	q, err := resource.ParseQuantity(text)
+	if err != nil || q.Sign() <= 0 {
+		return 0, usagef(cmd, "--limit-rate=%s is not a number of bytes like 500Ki or 10Mi", text)
+	}
+	return q.Value(), nil
 }

@@ -36,6 +36,8 @@ type restoreOptions struct {
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
+	// limitRate is text until it is validated.
+	limitRate string
 	// printRBAC prints the rights that all of this takes.
 	printRBAC bool
 	temp      string // folder of what came on standard input
@@ -118,6 +120,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.BoolVar(&o.cfg.DiscardOld, "discard-old-data", false, "Where there is no room for old data and new: delete the old data first, for good; nothing leads back")
 	f.BoolVar(&o.cfg.KeepBudgets, "keep-budgets", false, "Leave disruption budgets as they are")
 	f.StringVar(&o.cfg.Safety, "safety-backup", ".", `Folder for a backup of what answers now; "" takes none`)
+	f.StringVar(&o.limitRate, "limit-rate", "", "Bound each upload, in bytes on the wire per second: 500Ki, 10Mi")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "Bound each wait for pods")
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: print the plan, change nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
@@ -160,6 +163,10 @@ func (o *restoreOptions) validate() error {
 		if kind, name, ok := strings.Cut(w, "/"); !ok || kind == "" || name == "" {
 			return usagef(o.cmd, "--writer=%s is not KIND/NAME", w)
 		}
+	}
+	var err error
+	if o.cfg.LimitRate, err = parseRate(o.cmd, o.limitRate); err != nil {
+		return err
 	}
 	if err := o.user.validate(o.cmd); err != nil {
 		return err

@@ -102,6 +102,22 @@ type Content struct {
 	// Packed is the same as a zstd stream; nil: there is none.
 	Packed     io.ReaderAt
 	PackedSize int64
+	// Pace is told how many bytes are about to be sent, and waits as long as it wants; nil does not.
+	Pace func(n int) error
+}
+
+// paced reads no faster than it may be sent.
+type paced struct {
+	io.ReaderAt
+	pace func(n int) error
+}
+
+func (p paced) ReadAt(b []byte, offset int64) (int, error) {
+	n, err := p.ReaderAt.ReadAt(b, offset)
+	if perr := p.pace(n); perr != nil {
+		return 0, perr
+	}
+	return n, err
 }
 
 // Upload puts a snapshot on the volume, unless it, or the data built of it, is there already. It is sent compressed where
@@ -118,6 +134,9 @@ func (s *Stage) Upload(ctx context.Context, c Content, progress func(done, total
 		}
 	}
 	send := func(src io.ReaderAt, size int64, path string) error {
+		if c.Pace != nil {
+			src = paced{src, c.Pace}
+		}
 		_, err := s.link.clients.Exec.CopyTo(ctx, s.link.target, []string{agentPath}, src, size, path,
 			podexec.CopyOptions{ExpectAgent: s.link.sha256, Progress: progress})
 		return err

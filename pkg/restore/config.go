@@ -42,6 +42,8 @@ type Config struct {
 	FormerWriters []string
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
+	// LimitRate bounds each upload, in bytes on the wire per second; 0 does not.
+	LimitRate int64
 	// DiscardOld deletes the old data before the new is built, on volumes that have no room for both.
 	DiscardOld bool
 	// KeepBudgets leaves disruption budgets alone.
@@ -104,6 +106,8 @@ type Shared struct {
 	// Writers are all workloads that must be at 0 while etcd is exchanged, as NAMESPACE/KIND/NAME: also those that were
 	// at 0 before.
 	Writers []string `json:"writers,omitempty"`
+	// LimitRate bounds each upload, in bytes on the wire per second.
+	LimitRate int64 `json:"limitRate,omitempty"`
 	// DiscardOld says that the old data is deleted, and not set aside.
 	DiscardOld bool `json:"discardOld,omitempty"`
 	// StageLate says that the new data is built after etcd has stopped: its volumes are one pod's at a time.

@@ -152,6 +152,7 @@ func restored(t *testing.T, members int, change ...func(*world)) (*world, *clien
 }
 
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
 			w, _, _ := restored(t, members)
@@ -191,6 +192,7 @@ func breakLate(r *plan.Runner) {
 
 // TestStagedLate: where etcd's own pods are the only ones that can have the volumes, the data is built while they are gone.
 func TestStagedLate(t *testing.T) {
+	t.Parallel()
 	_, _, r := restored(t, 3, func(w *world) { w.exclusive = true })
 	down, inspected, built := r.op.Step(kindEtcdDown+"/"+testSet), r.op.Step(kindInspect), r.op.Step(kindBuild+"/"+r.sh.Members[2].Name)
 	if down.Ended.After(*inspected.Started) || down.Ended.After(*built.Started) || !built.Outage {
@@ -201,6 +203,7 @@ func TestStagedLate(t *testing.T) {
 // TestDataMadeAnew: what lies on a volume when etcd has stopped need not be the folder that was there at first. It is
 // what an undo has to bring back.
 func TestDataMadeAnew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	c := w.client(-1)
 	r := w.operate(c)
@@ -222,6 +225,7 @@ func TestDataMadeAnew(t *testing.T) {
 
 // TestOldDataIsNotDiscarded: an undo that takes an exchange for undone must not remove what it was exchanged for.
 func TestOldDataIsNotDiscarded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	c := w.client(-1)
 	r := w.operate(c)
@@ -270,13 +274,17 @@ func savesOf(t *testing.T, exclusive, broken bool) int {
 // TestInterrupted kills the client at a share of all points, a different one for
 // each seed: RESTORE_CELLS says how many (all of them with "all"), RESTORE_SEED which.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	all := cells(t)
 	share, seed := cellShare(t, len(all))
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	chosen := slices.Clone(all[:share])
 	for _, c := range chosen {
-		t.Run(c.String(), func(t *testing.T) { interrupt(t, c) })
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			interrupt(t, c)
+		})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -254,6 +255,9 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 		return err
 	}
 	defer end()
+	if r.sh.LimitRate > 0 {
+		content.Pace = backup.Pacer(ctx, r.sh.LimitRate)
+	}
 	if err := st.Upload(ctx, content, func(done, total int64) { r.d.Report.Progress("member "+m.Name, done, total) }); err != nil {
 		return fmt.Errorf("upload snapshot to member %s: %w", m.Name, err)
 	}

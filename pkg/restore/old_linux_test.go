@@ -13,6 +13,7 @@ import (
 
 // TestTakeBack: the data that a restore has set aside is copied, and restored like a snapshot.
 func TestTakeBack(t *testing.T) {
+	t.Parallel()
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
 			w, c, r := restored(t, members)
@@ -42,6 +43,7 @@ func TestTakeBack(t *testing.T) {
 
 // TestOldDataIsGone: what has been cleaned up cannot be taken back.
 func TestOldDataIsGone(t *testing.T) {
+	t.Parallel()
 	w, _, r := restored(t, 1)
 	if err := os.RemoveAll(w.plane().Members[0].DataDir + "/.kubectl-etcd"); err != nil {
 		t.Fatal(err)
@@ -53,6 +55,7 @@ func TestOldDataIsGone(t *testing.T) {
 
 // TestAbandon: an operation that fails after its commit is given up. The writers run again, and what was restored stays.
 func TestAbandon(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	c := w.client(-1)
 	r := w.operate(c)
@@ -73,6 +76,7 @@ func TestAbandon(t *testing.T) {
 
 // TestWriterComesBack: a controller scales a writer up while etcd is being exchanged. It must not meet the new data.
 func TestWriterComesBack(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{kindEtcdDown, kindSwitch, kindEtcdUp} {
 		t.Run(at, func(t *testing.T) {
 			w := newWorld(t, 1)
@@ -97,6 +101,7 @@ func TestWriterComesBack(t *testing.T) {
 
 // TestDiscardOld: where there is no room for both, the old data goes first. From there it only goes forward, whoever dies.
 func TestDiscardOld(t *testing.T) {
+	t.Parallel()
 	for _, deaths := range []int{0, 1, 2, 3, 4, 5} {
 		t.Run(fmt.Sprint(deaths), func(t *testing.T) {
 			w := newWorld(t, 1)

@@ -141,7 +141,7 @@ func goOn(o *plan.Operation, namespace string) string {
 // share begins what the steps share; seen is the highest revision of which earlier operations know.
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
-		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot}
+		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot, LimitRate: cfg.LimitRate}
 	sh.Hosted, sh.Access, sh.DiscardOld, sh.StageLate = sc.hosted, sc.access, cfg.DiscardOld, sc.exclusive != ""
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())

@@ -81,10 +81,17 @@ var (
 	manager   = workload{"Deployment", testNamespace, "kube-controller-manager"}
 )
 
+// toolsFound: all worlds have etcdutl from the same folder, also those side by side.
+var toolsFound sync.Once
+
 func newWorld(t *testing.T, members int) *world {
 	t.Helper()
+	var err error
 	b := etcdtest.Find(t, "3.6")
-	t.Setenv("PATH", filepath.Dir(b.Etcd)+":"+os.Getenv("PATH"))
+	toolsFound.Do(func() { err = os.Setenv("PATH", filepath.Dir(b.Etcd)+":"+os.Getenv("PATH")) })
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &world{t: t, dir: t.TempDir(), pods: map[workload]int{}, utility: map[string]int{}, budgets: map[string]*policyv1.PodDisruptionBudget{}}
 	w.etcd = etcdtest.StartCluster(t, etcdtest.Config{Binaries: slices.Repeat([]etcdtest.Binaries{b}, members)})
 	w.replicas = map[workload]int32{etcdSet: int32(members), apiserver: 3, chores: 1, manager: 1}

@@ -50,9 +50,12 @@ func TestRestoreLongQuota(t *testing.T) {
 		  {"op":"replace","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=67108864"}]`)
 	before := u.state(t)
 	began := time.Now()
-	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--yes", "-v")
+	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--limit-rate", "512Ki", "--yes", "-v", "-o", "json")
 	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
-	r.exits(0)
+	build := r.exits(0).restored().step(t, "build/kube-etcd-0")
+	if took := build.Ended.Sub(build.Started); took < 10*time.Second { // about 12 MiB on the wire, 4 of them free
+		t.Errorf("the upload was not limited: %s", took)
+	}
 	w.writes(t, 20)
 	o := w.outage(began)
 	w.restored(t, begin, end, o.down, o.up)
