@@ -31,8 +31,8 @@ const exitCodes = `Exit codes:
   0    done
   1    failed; for status: a member is down, differs or has an alarm
   2    usage, or the target is not one control plane
-  3    backup: the snapshot is good, but a member holds different data
-  130  interrupted; nothing was left behind`
+  3    backup, restore: done, but members hold different data
+  130  interrupted; nothing was left behind but a restore's journal`
 
 var errNoKubeconfig = errors.New("there is none")
 

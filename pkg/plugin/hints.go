@@ -51,6 +51,8 @@ func hint(cmd *cobra.Command, err error) string {
 		return `list what there is in all namespaces with "kubectl etcd list -A"`
 	case errors.As(err, &u) && unreachable(err):
 		return "is this the right context? see: kubectl config current-context"
+	case (errors.As(err, &nospace) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && cmd.Flags().Lookup("skip-hash-check") != nil:
+		return "free some space, or name another folder: --safety-backup for backups, TMPDIR for what is unpacked"
 	case errors.As(err, &nospace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream"
 	case errors.Is(err, store.ErrExists):
@@ -74,7 +76,7 @@ func hint(cmd *cobra.Command, err error) string {
 	case strings.Contains(err.Error(), "read TLS file: "):
 		return "check the files named by --cacert, --cert and --key"
 	}
-	return verifyHint(err)
+	return verifyHint(cmd, err)
 }
 
 // rightsHint says whom to ask for what. The rights of a backup are rights in one
@@ -166,8 +168,15 @@ func sourceHint(s *survey.Survey) string {
 	return "if etcd does not run but its data is there, copy the database file with --raw --member NAME"
 }
 
-func verifyHint(err error) string {
+func verifyHint(cmd *cobra.Command, err error) string {
+	restoring := cmd.Flags().Lookup("skip-hash-check") != nil
 	switch {
+	case restoring && errors.Is(err, verify.ErrNoTrailer):
+		return "if this is a copy of member/snap/db, accept it with --skip-hash-check; it is then read, but cannot be proven"
+	case restoring && errors.Is(err, verify.ErrInvalidSidecar):
+		return "to restore the file without what is beside it, move that away"
+	case restoring && errors.Is(err, verify.ErrSidecar):
+		return "do not restore this file; if it is the sidecar that is wrong, move it away"
 	case errors.Is(err, verify.ErrInUse):
 		return "this is the database of a running etcd; take a snapshot of it with: kubectl etcd backup"
 	case errors.Is(err, verify.ErrNoTrailer):

@@ -64,9 +64,9 @@ that see their node's processes (hostPID), and members that all run.
 
 With --member, one member is replaced while the others have quorum. A snapshot is neither needed nor right for that: the others have
 all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
-caught up. The other members and the StatefulSet are not touched, and nobody who writes notices.
+caught up. The other members and the StatefulSet are not touched, and writers go on.
 
-The plan is printed first, and asked for. A failure undoes everything. A client that was killed leaves a journal in the
+The plan is printed first, and asked for. A failure before the API servers start on the new data undoes everything. A client that was killed leaves a journal in the
 cluster: "restore resume" goes on from there, "restore undo" takes back, from any machine.
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
@@ -107,7 +107,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.cfg.From, "from", "", "The snapshot: a file, - for standard input, or member/NAME for what that member still has")
-	f.StringArrayVar(&o.cfg.Members, "member", nil, "Replace this member: its ordinal, its pod or its name")
+	f.StringArrayVar(&o.cfg.Members, "member", nil, "Replace this member: its ordinal, its pod or its name; with --from and without a quorum, restore these members: repeat it")
 	f.StringArrayVar(&o.cfg.Skip, "skip-member", nil, "Restore without this member, whose node is gone; repeat it")
 	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
 	_ = cmd.RegisterFlagCompletionFunc("skip-member", a.completeMembers)

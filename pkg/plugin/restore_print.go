@@ -146,10 +146,11 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	case errors.Is(err, plan.ErrUndone):
 		a.say("everything was undone: %s is as it was", op.Target)
 	case op.Phase == plan.Failed || op.Phase == plan.GoingBack || op.Phase == plan.Running:
-		a.say("operation %s has not ended; go on with: kubectl etcd restore resume -n %s %s", op.ID, s.Namespace, op.ID)
+		next := fmt.Sprintf("go on with: kubectl etcd restore resume -n %s %s", s.Namespace, op.ID)
 		if op.Committed() {
-			a.say("or give it up with: kubectl etcd restore abandon -n %s %s", s.Namespace, op.ID)
+			next += fmt.Sprintf("; or give it up with: kubectl etcd restore abandon -n %s %s", s.Namespace, op.ID)
 		}
+		a.warn("operation %s has not ended (%v); %s", op.ID, err, next) // also with --quiet, and after an interrupt, which says no more
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
@@ -316,6 +317,14 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 // then there is nothing to lose.
 func (r *run) safety(ctx context.Context, _ *plan.Task) error {
 	file, err := r.c.Backup(ctx, r.cfg.Plane, r.sh.Safety, "", false)
+	var none *backup.ErrNoSource
+	if errors.As(err, &none) { // without a quorum: what a member that is left still knows
+		if s, serr := r.c.Survey(ctx, r.cfg.Plane, false); serr == nil {
+			if m := survivor(s); m != nil {
+				file, err = r.c.Backup(ctx, r.cfg.Plane, r.sh.Safety, m.Source.Name, false)
+			}
+		}
+	}
 	switch {
 	case err == nil:
 		r.d.Report.Step("safety backup: %s", file)

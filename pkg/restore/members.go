@@ -114,6 +114,7 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return err
 	}
+	r.tellNewer(ctx, states)
 	for i, s := range states {
 		m := &r.sh.Members[i]
 		if !m.Inspected {
@@ -133,6 +134,20 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 	}
 	r.computeBump()
 	return nil
+}
+
+// tellNewer tells, where etcd has no quorum, which volume holds more than the snapshot: it could be restored instead.
+func (r *run) tellNewer(ctx context.Context, states []*datadir.State) {
+	best := -1
+	for i, s := range states {
+		if s.RevisionKnown && s.Revision > r.sh.Snapshot.Revision && (best < 0 || s.Revision > states[best].Revision) {
+			best = i
+		}
+	}
+	if best >= 0 && !r.answers(ctx) {
+		name := r.sh.Members[best].Name
+		r.d.Report.Warn("no member is healthy, and the volume of member %s holds revision %d, the snapshot %d: what is beyond it will be gone; Ctrl-C takes this back, and --from member/%s restores what the volume holds", name, states[best].Revision, r.sh.Snapshot.Revision, name)
+	}
 }
 
 // ask is as much of inspect as can be done without the volumes.

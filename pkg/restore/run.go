@@ -226,11 +226,11 @@ func (r *run) again(ctx context.Context) error {
 		}
 		*r.op, *r.sh = o, *sh
 		if o.Ended() {
-			return refuse("kubectl etcd restore status lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
+			return refuse("kubectl etcd restore status -A lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
 		}
 		return nil
 	}
-	return refuse("kubectl etcd restore status lists them", "continue operation %s: its journal is gone", r.op.ID)
+	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: its journal is gone", r.op.ID)
 }
 
 // Load finds an operation to go on with: by its id, or the only one that has not ended.
@@ -252,11 +252,11 @@ func Load(ctx context.Context, d Deps, namespace, id string) (*plan.Operation, e
 	case len(found) == 1:
 		return &found[0], nil
 	case len(found) > 1:
-		return nil, refuse("name the operation: kubectl etcd restore status lists them", "find operation: %d have not ended", len(found))
+		return nil, refuse("name the operation: kubectl etcd restore status -A lists them", "find operation: %d have not ended", len(found))
 	case id != "":
-		return nil, refuse("kubectl etcd restore status lists them", "find operation %s: there is no journal of it", id)
+		return nil, refuse("kubectl etcd restore status -A lists them", "find operation %s: there is no journal of it", id)
 	}
-	return nil, refuse("kubectl etcd restore status lists all", "find operation: none is unfinished")
+	return nil, refuse("kubectl etcd restore status -A lists all", "find operation: none is unfinished")
 }
 
 // Continue opens an operation that another client began. from is the snapshot,
@@ -283,6 +283,13 @@ func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prep
 
 // Resume goes on in the direction in which the operation was going.
 func (p *Prepared) Resume(ctx context.Context) error {
+	if p.run.src == nil && p.Operation.Phase != plan.GoingBack { // to find out on the way would undo everything
+		for _, s := range p.Operation.Steps {
+			if s.Kind == kindBuild && s.State != plan.Done {
+				return refuse("pass the snapshot again with --from", "continue operation %s: %s has not been uploaded to all members yet", p.Operation.ID, p.Shared.Snapshot.File)
+			}
+		}
+	}
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
 		if p.Operation.Phase == plan.GoingBack {
 			return runner.Undo(ctx, p.Operation)

@@ -33,6 +33,9 @@ func prove(ctx context.Context, from string, raw bool) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if report.Raw && !raw {
+		return nil, refuse("accept it with --skip-hash-check; it has been read whole, but a torn copy cannot be told from a good one", "restore %s: it is a copy of a database file, which has no hash that proves it", from)
+	}
 	s := &source{path: from, kubeSystemUID: report.KubeSystemUID}
 	s.SnapshotRecord = SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
 		Size: report.Plain.Size, SHA256: report.Plain.SHA256}

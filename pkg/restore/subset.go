@@ -71,23 +71,30 @@ func (sc *scene) whole(cfg Config) error {
 	}
 	if len(missing) > 0 {
 		return refuse("add --member "+strings.Join(missing, " --member ")+", or leave --member out; what they hold is set aside, not deleted. One that is gone for good: --skip-member",
-			"restore %s: quorum is lost, and etcd cannot start on the snapshot before these members are restored too: %s%s", cfg.Plane.ID(), strings.Join(missing, ", "), sc.survivors(cfg.Plane))
+			"restore %s: quorum is lost, and etcd cannot start on the snapshot before these members are restored too: %s%s", cfg.Plane.ID(), strings.Join(missing, ", "), sc.survivors())
 	}
 	return nil
 }
 
-// survivors tells what could be restored from instead: a member that is left usually knows more than any backup.
-func (sc *scene) survivors(p controlplane.ControlPlane) string {
-	var best *survey.Member
-	for i, m := range sc.survey.Members {
-		if m.Source != nil && m.Status != nil && (best == nil || m.Status.Revision > best.Status.Revision) {
-			best = &sc.survey.Members[i]
-		}
-	}
+// survivors tells what could be restored from instead.
+func (sc *scene) survivors() string {
+	best := survivor(sc.survey)
 	if best == nil {
 		return ""
 	}
 	return fmt.Sprintf("; member %s still has revision %d, which can be restored on all: --from member/%s", best.Source.Name, best.Status.Revision, best.Source.Name)
+}
+
+// survivor is the member that knows most of those that answer, nil where none does. One that is left usually knows more
+// than any backup.
+func survivor(s *survey.Survey) *survey.Member {
+	var best *survey.Member
+	for i, m := range s.Members {
+		if m.Source != nil && m.Status != nil && (best == nil || m.Status.Revision > best.Status.Revision) {
+			best = &s.Members[i]
+		}
+	}
+	return best
 }
 
 // fromMember makes a snapshot of what one member still has, and restores that. Without a quorum etcd still gives its
