@@ -140,14 +140,12 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 		return 0, err
 	}
 	quota, share, limit := st.DBSizeQuota, fullShare, fullShare
-	if quota == 0 {
-		quota = defaultQuota
-	}
 	if !alarmed {
 		share, limit = nearlyFull, 1
 	}
 	full := func(size int64, share float64) bool { return float64(size) >= share*float64(quota) }
-	if !full(st.DBSize, share) || !alarmed && st.DBSizeQuota == 0 {
+	// etcd 3.5 does not tell its quota. An alarm says that the database filled one.
+	if quota == 0 && !alarmed || quota > 0 && !full(st.DBSize, share) {
 		return 0, nil
 	}
 	if err := c.Compact(ctx, st.Revision); err != nil {
@@ -160,11 +158,8 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if full(after.DBSize, limit) {
+	if quota > 0 && full(after.DBSize, limit) {
 		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
 	}
 	return st.DBSize - after.DBSize, nil
 }
-
-// defaultQuota is etcd's own, where it does not tell.
-const defaultQuota = 2 << 30

@@ -74,24 +74,28 @@ func TestAbandon(t *testing.T) {
 	w.isRestored(second)
 }
 
-// TestWriterComesBack: a controller scales a writer up while etcd is being exchanged. It must not meet the new data.
-func TestWriterComesBack(t *testing.T) {
+// TestComesBack: a controller scales a writer up while etcd is being exchanged, or etcd itself. Neither must meet the new data.
+func TestComesBack(t *testing.T) {
 	t.Parallel()
-	for _, at := range []string{kindEtcdDown, kindSwitch, kindEtcdUp} {
-		t.Run(at, func(t *testing.T) {
+	for _, x := range []struct {
+		at string
+		w  workload
+		n  int32
+	}{{kindEtcdDown, apiserver, 2}, {kindSwitch, apiserver, 2}, {kindEtcdUp, apiserver, 2}, {kindSwitch, etcdSet, 1}} {
+		t.Run(x.at+" "+x.w.name, func(t *testing.T) {
 			w := newWorld(t, 1)
 			c := w.client(-1)
 			r := w.operate(c)
 			runner := r.runner(c)
-			real := runner.Actions[at]
-			runner.Actions[at] = action{undo: real.Undo, do: func(ctx context.Context, task *plan.Task) error {
-				if err := c.Scale(ctx, apiserver, 2); err != nil {
+			real := runner.Actions[x.at]
+			runner.Actions[x.at] = action{undo: real.Undo, do: func(ctx context.Context, task *plan.Task) error {
+				if err := c.Scale(ctx, x.w, x.n); err != nil {
 					return err
 				}
 				return real.Do(ctx, task)
 			}}
 			err := runner.Run(t.Context(), r.op)
-			if !errors.Is(err, plan.ErrUndone) || !strings.Contains(err.Error(), "it was put back to 2 by manager somebody") {
+			if !errors.Is(err, plan.ErrUndone) || !strings.Contains(err.Error(), fmt.Sprintf("it was put back to %d by manager somebody", x.n)) {
 				t.Fatal(err)
 			}
 			w.isAsBefore()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,7 +41,8 @@ func TestRestoreFaults(t *testing.T) {
 		name string
 		run  func(*testing.T, *faulty)
 	}{
-		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"quota refuses the pod", faultQuota},
+		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"snapshot of another cluster", faultOtherCluster},
+		{"somebody else is at it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},
 		{"controller puts replicas back", faultReverted}, {"etcd does not come up on the new data", faultNoStart},
 		{"room for one only", faultOneOnly},
@@ -104,6 +106,44 @@ func faultNoKeys(t *testing.T, f *faulty) {
 	r := f.c.etcd(t, "restore", f.target(), "--from", emptySnapshot(t), "--yes")
 	r.fails(1, `restore `+f.target()+`: the snapshot empty\.db holds no keys`, "")
 	f.unchanged(t, f.before) // not even a journal
+	begun()
+}
+
+// faultOtherCluster: the snapshot is the admin cluster's own, whose etcd cannot be restored here at all.
+func faultOtherCluster(t *testing.T, f *faulty) {
+	begun := f.undisturbed(t)
+	own := f.snapshot
+	defer func() { f.snapshot = own }()
+	r := f.c.etcd(t, "backup", "kube-system/etcd", "--to", "other.db.zst", "-q").exits(0)
+	f.snapshot = filepath.Join(r.dir, "other.db.zst")
+	r = f.restore(t)
+	r.exits(1).says(`error: .*the snapshot is of another cluster \(its kube-system has UID \S+, this one's \S+\).*`).says(`hint: pass --from-other-cluster .*`)
+	r.says(`everything was undone: .*`)
+	f.c.etcd(t, "restore", "kube-system/etcd", "--from", f.snapshot, "--yes").fails(1, `.*only those of a StatefulSet can be restored yet`, `for static pods: .*`)
+	f.intact(t)
+	begun()
+}
+
+// faultBusy: while one client is at it, no other one can be, and Ctrl-C takes everything back.
+func faultBusy(t *testing.T, f *faulty) {
+	begun := f.undisturbed(t)
+	p := start(t, f.c.kubeconfig, "", "restore", f.target(), "--from", f.snapshot, "--yes", "--limit-rate", "64Ki")
+	p.err.shows(t, 2*time.Minute, "upload the snapshot")
+	p.signal(syscall.SIGSTOP)
+	begin := time.Now()
+	f.c.etcd(t, "restore", f.target(), "--from", f.snapshot, "--yes").fails(1, `.*operation \S+, begun \S+, has not ended \(running\)`, `finish it with: .*`)
+	lock := f.kubectl(t, "get", "lease", "kubectl-etcd-kube-etcd", "-o", "jsonpath={.spec.holderIdentity}")
+	if !strings.Contains(lock, "(operation ") {
+		t.Errorf("the lock is held by %q", lock)
+	}
+	f.c.etcd(t, "restore", "resume", "-n", f.Namespace, "--yes").fails(1, `continue operation .*: s\.db has not been uploaded to all members yet`, `pass the snapshot again with --from`)
+	if took := time.Since(begin); took > 20*time.Second {
+		t.Fatalf("all of that took %s: the lock is over soon", took)
+	}
+	p.signal(syscall.SIGCONT)
+	p.signal(syscall.SIGINT)
+	p.wait().exits(130).says(`everything was undone: .*`).says(`error: interrupted`)
+	f.intact(t)
 	begun()
 }
 

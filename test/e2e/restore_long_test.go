@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -68,7 +70,9 @@ func TestRestoreLongNodeGone(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
 	w := u.write(t)
 	w.writes(t, 20)
+	begin := time.Now()
 	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	end := time.Now()
 	node := u.Volumes[1]
 	server := u.kubectl(t, "get", "pod", "kube-apiserver-0", "-o", "jsonpath={.spec.nodeName}")
 	if server == node {
@@ -99,11 +103,32 @@ func TestRestoreLongNodeGone(t *testing.T) {
 			}
 		})
 	}
-	docker("unpause")
-	u.c.kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=3m")
-	u.ready(t)
+	// What was refused has changed nothing.
 	w.writes(t, 20)
 	w.allThere(t)
+	// Without its member it goes on; when the node is back, the member is replaced.
+	gone := strings.TrimPrefix(u.pod(slices.Index(u.Volumes, node)), "kube-etcd-")
+	began := time.Now()
+	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--skip-member", gone, "--yes", "-v").exits(0)
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	w.writes(t, 20)
+	o := w.outage(began)
+	w.restored(t, begin, end, o.down, o.up)
+	docker("unpause")
+	u.c.kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=3m")
+	again := time.Now()
+	r = u.c.etcd(t, "restore", u.target(), "--member", gone, "--yes", "-v").exits(0)
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	u.ready(t)
+	w.writes(t, 20)
+	w.end()
+	there := u.truth(t)
+	for _, name := range w.acknowledged(again, time.Now()) {
+		if _, ok := there[name]; !ok {
+			t.Fatalf("%s was acknowledged, and is not there", name)
+		}
+	}
+	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
 	u.serversAgree(t, time.Minute)
 	u.c.etcd(t, "cleanup", "-n", u.Namespace, "--running", "--yes").exits(0)
 	u.c.nothingLeft(t, u.Namespace)

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +90,7 @@ func TestRestore(t *testing.T) {
 		if out.Operation.Phase != "succeeded" || out.Restore.ClusterID == out.Restore.OldClusterID || out.Restore.ClusterID == "" {
 			t.Errorf("not as promised: %+v", out)
 		}
+		u.savedFirst(t, r, out.Restore.Snapshot.Revision)
 		// Every API server was asked, and had read everything anew.
 		out.step(t, "caches")
 		if strings.Contains(r.stderr, "warning: ") {
@@ -126,14 +129,28 @@ func (u *user) cleanRestores(t testing.TB) {
 	}
 }
 
+// savedFirst checks the backup of what there was: it is good, and newer than what was restored.
+func (u *user) savedFirst(t testing.TB, r *result, restored int64) {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)safety backup: (\S+)$`).FindStringSubmatch(r.stderr)
+	if found == nil {
+		t.Fatalf("no safety backup: %s", r.stderr)
+	}
+	out := u.c.etcd(t, "verify", filepath.Join(r.dir, found[1]), "-o", "jsonpath={.revision}").exits(0).stdout
+	if revision, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64); err != nil || revision <= restored {
+		t.Errorf("the safety backup has revision %q, the snapshot %d: %v", out, restored, err)
+	}
+}
+
 // TestRestoreInterrupted kills the client in the middle of a step, and lets another go on, or go back.
 func TestRestoreInterrupted(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1})
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 20)
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	snapshot := filepath.Join(r.dir, "s.db")
+	taking := time.Now()
+	snapshot := u.backup(t)
+	taken := time.Now()
 	w.writes(t, 20)
 	before := u.state(t)
 	for _, kill := range []struct{ during, then string }{
@@ -148,17 +165,15 @@ func TestRestoreInterrupted(t *testing.T) {
 			u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes").fails(1, `.*has not ended \(running\)`, `finish it with: .*resume.*undo.*`)
 			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace, "--yes").exits(0)
 			t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-			back := time.Now()
 			w.writes(t, 20)
-			t.Logf("outage: %s", w.outage(begin))
+			o := w.outage(begin)
+			t.Logf("outage: %s", o)
 			if kill.then == "undo" {
 				r.says(`.* is as it was before operation .*`)
 				w.allThere(t)
 			} else {
 				r.says(`restored .*`)
-				if there := u.truth(t); len(there) > len(w.acknowledged(time.Time{}, begin))+len(w.acknowledged(back, time.Now())) {
-					t.Error("what was written after the snapshot is still there")
-				}
+				w.restored(t, taking, taken, o.down, o.up)
 			}
 			v.converged(t, patience)
 			u.serversAgree(t, time.Minute)
@@ -211,6 +226,13 @@ func (u *user) stranger(t testing.TB) (stop func()) {
 	return stop
 }
 
+// neighbours are the pods of the other members and of the API servers, and how often each was restarted.
+func (u *user) neighbours(t testing.TB, but int) string {
+	t.Helper()
+	out := u.kubectl(t, "get", "pods", "-l", "app in (kube-etcd,kube-apiserver)", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}`)
+	return strings.Join(slices.DeleteFunc(strings.Split(out, "\n"), func(line string) bool { return strings.HasPrefix(line, u.pod(but)+" ") }), "\n")
+}
+
 // TestReplaceMember: one member's data is lost while the others have quorum. It is replaced without a snapshot, and
 // nothing that was acknowledged is lost.
 func TestReplaceMember(t *testing.T) {
@@ -220,6 +242,7 @@ func TestReplaceMember(t *testing.T) {
 	before := u.state(t)
 	u.c.inNode(t, u.Volumes[1], fmt.Sprintf("rm -rf %s/1/member/wal", u.Folder()))
 	u.kubectl(t, "delete", "pod", u.pod(1), "--grace-period=0", "--force")
+	others := u.neighbours(t, 1)
 	plan := u.c.etcd(t, "restore", u.target(), "--member", "1", "--dry-run=client").exits(0)
 	plan.prints(`^Replace member kube-etcd-1 of ` + u.target())
 	r := u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes", "-v").exits(0).says(`replaced member kube-etcd-1 of .*`)
@@ -227,6 +250,9 @@ func TestReplaceMember(t *testing.T) {
 	w.writes(t, 20)
 	w.end()
 	w.allThere(t)
+	if now := u.neighbours(t, 1); now != others {
+		t.Errorf("the other members were disturbed:\n%s\nnow\n%s", others, now)
+	}
 	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
 	u.serversAgree(t, time.Minute)
 	u.unchanged(t, before, journals)

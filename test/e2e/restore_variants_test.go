@@ -35,15 +35,17 @@ func TestRestoreLongVariants(t *testing.T) {
 // what there was when it was stopped is what comes back.
 func testVariant(t *testing.T, v variant) {
 	u := userCluster(t, usersHome(t), userOptions{Members: v.members, APIServers: 1, Tag: v.tag})
+	// Its volumes would go with its pods.
+	u.kubectl(t, "patch", "statefulset", "kube-etcd", "-p", `{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete"}}}`)
 	w, informer := u.write(t), u.watch(t)
 	w.writes(t, 20)
 	before := u.state(t)
 	begin := time.Now()
-	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db.zst", "-q").exits(0)
 	end := time.Now()
 	w.writes(t, 20)
 	began := time.Now()
-	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--yes", "-o", "json", "-v")
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", filepath.Join(b.dir, "s.db.zst"), "--yes", "-o", "json", "-v")
 	p.err.shows(t, 2*time.Minute, "back up what answers now")
 	u.kubectl(t, "scale", "statefulset", "kube-apiserver", "--replicas=2")
 	r := p.wait().exits(0)

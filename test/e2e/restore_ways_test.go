@@ -22,6 +22,7 @@ func TestRestoreWays(t *testing.T) {
 		run  func(*testing.T, *user)
 	}{
 		{"taken back", wayTakenBack}, {"owned by an operator", wayOwned}, {"quorum lost", wayQuorumLost}, {"node gone", wayNodeGone},
+		{"all lost", wayAllLost}, {"all lost, a file left", wayFileLeft},
 	} {
 		if !t.Run(way.name, func(t *testing.T) { way.run(t, u) }) {
 			return
@@ -279,6 +280,41 @@ func wayNodeGone(t *testing.T, u *user) {
 	u.c.kubectl(t, "uncordon", u.Volumes[2])
 	r = u.c.etcd(t, "restore", u.target(), "--member", "2", "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	w.allThere(t)
+	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
+}
+
+// wayAllLost: no member runs any more. Its snapshot's sidecar says whose it is; what the volumes hold besides is told.
+func wayAllLost(t *testing.T, u *user) {
+	w := u.write(t)
+	w.writes(t, 20)
+	begin := time.Now()
+	snapshot := u.backup(t)
+	end := time.Now()
+	w.writes(t, 40)
+	u.allHave(t)
+	began := time.Now()
+	u.lose(t, 0, 1, 2)
+	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-v").exits(0)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`warning: no member is healthy, and the volume of member kube-etcd-\d holds revision \d+, the snapshot \d+: .*--from member/kube-etcd-\d restores what the volume holds`)
+	r.says(`warning: no safety backup: .*`)
+	w.writes(t, 20)
+	o := w.outage(began)
+	w.restored(t, begin, end, o.down, o.up)
+}
+
+// wayFileLeft: no member runs any more, and there is no snapshot. One member's database file is restored on all.
+func wayFileLeft(t *testing.T, u *user) {
+	w := u.write(t)
+	w.writes(t, 20)
+	w.end()
+	u.allHave(t)
+	time.Sleep(time.Second) // etcd has what it acknowledged in its log at once, in its database after 100 ms
+	u.lose(t, 0, 1, 2)
+	r := u.c.etcd(t, "restore", u.target(), "--from", "member/1", "--yes", "-v").exits(0)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`.*copying its database file.*`)
 	w.allThere(t)
 	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
 }

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+// fillUp writes until etcd has no space left: new keys each time, or the same one over and over.
+func fillUp(t *testing.T, m *etcdtest.Member, anew bool) {
+	t.Helper()
+	c, value := m.Client(t), strings.Repeat("x", 512<<10)
+	for i := range 200 {
+		key := "/a"
+		if anew {
+			key = fmt.Sprint("/", i)
+		}
+		if _, err := c.Put(t.Context(), key, value); err != nil {
+			if err != rpctypes.ErrNoSpace {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("etcd takes more than its quota")
+}
+
+// TestDisarm: history that fills the quota goes, and writes are taken again; live data that fills it is left alone, with its
+// alarm.
+func TestDisarm(t *testing.T) {
+	t.Parallel()
+	for _, minor := range etcdtest.Minors {
+		for _, live := range []bool{false, true} {
+			if live && minor == "3.5" {
+				continue // it does not tell its quota: nobody can say that it is still full
+			}
+			t.Run(fmt.Sprintf("etcd-%s, live data: %t", minor, live), func(t *testing.T) {
+				t.Parallel()
+				cl := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{etcdtest.Find(t, minor)}, Args: []string{"--quota-backend-bytes=16777216"}})
+				m := cl.Members[0]
+				fillUp(t, m, live)
+				e := Endpoint{URL: m.Endpoint}
+				if live {
+					if refused := ask(t, RequestDisarm, e).refusal("raise --quota-backend-bytes"); refused.Code != CodeQuota {
+						t.Errorf("%+v", refused)
+					}
+					if _, err := m.Client(t).Put(t.Context(), "b", "c"); err != rpctypes.ErrNoSpace {
+						t.Errorf("the alarm is gone: %v", err)
+					}
+					return
+				}
+				var did DisarmReply
+				ask(t, RequestDisarm, e).reply(&did)
+				if did.Disarmed != 1 || did.Freed < 8<<20 {
+					t.Errorf("%+v", did)
+				}
+				if _, err := m.Client(t).Put(t.Context(), "b", "c"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// TestPutsAndIdentity: the first key that is written is named, and nothing where nobody writes; whose data it is is told by the
+// UID in it.
+func TestPutsAndIdentity(t *testing.T) {
+	t.Parallel()
+	cl := oneMember(t, "3.6", false)
+	e := Endpoint{URL: cl.Members[0].Endpoint}
+	var r PutsReply
+	ask(t, RequestPuts, PutsRequest{Endpoint: e, Seconds: 0.3}).reply(&r)
+	if r.Key != "" {
+		t.Errorf("nobody has written: %+v", r)
+	}
+	p := ask(t, RequestPuts, PutsRequest{Endpoint: e, Seconds: 20})
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		time.Sleep(200 * time.Millisecond)
+		cl.Put(t, "/stranger", "x")
+	}()
+	p.reply(&r)
+	<-written
+	if r.Key != "/stranger" || r.Revision != 2 {
+		t.Errorf("%+v", r)
+	}
+	var id IdentityReply
+	ask(t, RequestIdentity, e).reply(&id)
+	if id.KubeSystemUID != "" {
+		t.Errorf("no cluster's data, and yet %+v", id)
+	}
+}
