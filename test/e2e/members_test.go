@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -150,6 +151,15 @@ func testLearner(t *testing.T, h *hosted) {
 	id := strings.Fields(out)[1]
 	h.Members, h.State = 4, "existing" // the pods there are keep what they have
 	h.apply(t)
+	// An etcd opens its port before it has asked its peers, and ends when one of them has not heard of it yet: a pod that was
+	// ready for a moment need not be started.
+	eventually(t, 2*time.Minute, "the learner has started", func() error {
+		out, err := h.etcdctl(t, 0, "member", "list")
+		if err == nil && !strings.Contains(out, "started, kube-etcd-3") {
+			err = errors.New(out)
+		}
+		return err
+	})
 	h.ready(t)
 	b := h.c.etcd(t, "backup", h.target(), "-o", "json").exits(0).backup()
 	learner := false
