@@ -8,15 +8,24 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+)
+
+// watchOpens is how long a watch may take to begin.
+const watchOpens = 10 * time.Second
+
+var (
+	errSilence    = errors.New("nothing was written")
+	errWatchOpens = fmt.Errorf("it has not begun after %s", watchOpens)
 )
 
 // Puts watches all keys for a time, and returns the first that was written and
 // its revision; an empty key when none was. Deletions do not count: leases expire
 // also when nobody writes.
 func (c *Conn) Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error) {
-	ctx, cancel := context.WithTimeout(c.auth(ctx), during)
-	defer cancel()
+	ctx, end := context.WithCancelCause(c.auth(ctx))
+	defer end(nil)
+	timer := time.AfterFunc(watchOpens, func() { end(errWatchOpens) })
+	defer func() { timer.Stop() }()
 	stream, err := pb.NewWatchClient(c.grpc).Watch(ctx)
 	if err != nil {
 		return "", 0, fmt.Errorf("watch %s: %w", c.endpoint, c.plain(err))
@@ -25,18 +34,21 @@ func (c *Conn) Puts(ctx context.Context, during time.Duration) (key string, revi
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: all}}); err != nil {
 		return "", 0, fmt.Errorf("watch %s: %w", c.endpoint, c.plain(err))
 	}
-	created := false
 	for {
 		r, err := stream.Recv()
+		cause := context.Cause(ctx)
 		switch {
-		case err != nil && (errors.Is(ctx.Err(), context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded) && created:
+		case err != nil && errors.Is(cause, errSilence):
 			return "", 0, nil
+		case err != nil && errors.Is(cause, errWatchOpens):
+			return "", 0, fmt.Errorf("watch %s: %w", c.endpoint, errWatchOpens)
 		case err != nil:
 			return "", 0, fmt.Errorf("watch %s: %w", c.endpoint, c.plain(err))
 		case r.Canceled:
 			return "", 0, fmt.Errorf("watch %s: %s", c.endpoint, r.CancelReason)
-		case r.Created:
-			created = true
+		case r.Created: // the time counts from here
+			timer.Stop()
+			timer = time.AfterFunc(during, func() { end(errSilence) })
 		}
 		for _, e := range r.Events {
 			return string(e.Kv.Key), e.Kv.ModRevision, nil

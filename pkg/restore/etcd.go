@@ -86,9 +86,9 @@ func (r *run) stopEtcd(ctx context.Context) error {
 	return r.stop(ctx, r.etcdSet(), &etcdGrace)
 }
 
-// etcdGrace is how many seconds etcd gets to end. With clients and peers that do not let go it takes seven; it bears
-// being killed, and has had nothing to write for longer than it keeps anything in memory.
-var etcdGrace = int64(3)
+// etcdGrace is how many seconds etcd gets to end (a kubelet makes two of one). With clients and peers that do not let go it
+// takes seven; it bears being killed, and has had nothing to write for longer than it keeps anything in memory.
+var etcdGrace = int64(1)
 
 // etcdUnstart stops the members on the new data. A writer that came back by itself may have seen revisions that are
 // about to vanish, and has to read everything anew: its pods go, too.
@@ -128,6 +128,14 @@ func (r *run) etcdBack(ctx context.Context, _ *plan.Task) error {
 
 // quiet proves that nobody writes any more, and that the bump still suffices.
 func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
+	// Asked while the writers end: what they still write is far less than the margin.
+	var s *survey.Survey
+	var serr error
+	asking := make(chan struct{})
+	go func() {
+		defer close(asking)
+		s, serr = r.c.Survey(ctx, r.cfg.Plane, false)
+	}()
 	for _, object := range r.sh.Writers {
 		w, err := parseWorkload(object)
 		if err != nil {
@@ -137,9 +145,8 @@ func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
 			return err
 		}
 	}
-	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
-	if err != nil {
-		return err
+	if <-asking; serr != nil {
+		return serr
 	}
 	live := int64(0)
 	asked := ""

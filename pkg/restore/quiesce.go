@@ -56,9 +56,9 @@ func (r *run) scaleDown(ctx context.Context, t *plan.Task) error {
 	return r.end(ctx, w, &writerGrace) // all writers end at the same time: quiet waits for them
 }
 
-// writerGrace is how many seconds a writer gets to end. An API server with watchers
+// writerGrace is how many seconds a writer gets to end (a kubelet makes two of one). An API server with watchers
 // takes all of its 30, for nothing: what it could still write will be gone.
-var writerGrace = int64(3)
+var writerGrace = int64(1)
 
 // end scales a workload to 0. Its pods are deleted
 // at once: a StatefulSet would end them one after the other.
