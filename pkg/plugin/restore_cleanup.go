@@ -13,20 +13,22 @@ import (
 func (a *app) restoreCleanupCommand() *cobra.Command {
 	yes := false
 	cmd := &cobra.Command{
-		Use:   "cleanup OPERATION",
+		Use:   "cleanup [OPERATION]",
 		Short: "Remove the old data that a restore has set aside",
 		Long: `Remove what a restore has set aside on the members' volumes, and its journal. What it takes on the disk is shown first.
 
 After that the restore cannot be taken back any more.
 
+Without OPERATION, the one of the namespace that has ended.
+
 ` + restoreExitCodes,
 		Example: `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes && !isTerminal(a.In) {
 				return usagef(cmd, "removing old data needs a yes: pass --yes where there is no terminal to ask on")
 			}
-			return a.cleanRestore(cmd.Context(), args[0], yes)
+			return a.cleanRestore(cmd.Context(), firstArg(args), yes)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "Do not ask")
@@ -38,7 +40,7 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	op, err := restore.Load(ctx, d, a.namespace(), id)
+	op, err := restore.Load(ctx, d, a.namespace(), id, true)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 		return err
 	}
 	if !yes {
-		if err := a.confirm("Remove the old data of operation "+id+"?", "nothing was removed"); err != nil {
+		if err := a.confirm("Remove the old data of operation "+op.ID+"?", "nothing was removed"); err != nil {
 			return err
 		}
 	}

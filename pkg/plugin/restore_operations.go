@@ -41,7 +41,7 @@ func (o *continueOptions) find(ctx context.Context, id string) (*found, error) {
 		return nil, err
 	}
 	f.cfg.Reach.Log = o.app.explain
-	if f.op, err = restore.Load(ctx, d, o.app.namespace(), id); err != nil {
+	if f.op, err = restore.Load(ctx, d, o.app.namespace(), id, false); err != nil {
 		return nil, err
 	}
 	_, f.cfg.Plane, err = o.app.resolve(ctx, f.op.Target)

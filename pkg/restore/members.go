@@ -138,6 +138,9 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 
 // tellNewer tells, where etcd has no quorum, which volume holds more than the snapshot: it could be restored instead.
 func (r *run) tellNewer(ctx context.Context, states []*datadir.State) {
+	if r.sh.StageLate && r.sh.Live > 0 {
+		return // they were healthy, and have just been stopped
+	}
 	best := -1
 	for i, s := range states {
 		if s.RevisionKnown && s.Revision > r.sh.Snapshot.Revision && (best < 0 || s.Revision > states[best].Revision) {

@@ -233,8 +233,8 @@ func (r *run) again(ctx context.Context) error {
 	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: its journal is gone", r.op.ID)
 }
 
-// Load finds an operation to go on with: by its id, or the only one that has not ended.
-func Load(ctx context.Context, d Deps, namespace, id string) (*plan.Operation, error) {
+// Load finds an operation: by its id, or the only one of the namespace that has not ended, or has.
+func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.Operation, error) {
 	if namespace == "" && id == "" {
 		return nil, refuse("kubectl etcd restore status -A lists them", "find operation: name its namespace with -n, or the operation itself")
 	}
@@ -244,19 +244,20 @@ func Load(ctx context.Context, d Deps, namespace, id string) (*plan.Operation, e
 	}
 	var found []plan.Operation
 	for _, o := range ops {
-		if id == o.ID || id == "" && !o.Ended() {
+		if id == o.ID || id == "" && o.Ended() == ended {
 			found = append(found, o)
 		}
 	}
+	how := map[bool]string{false: "have not ended", true: "have ended"}[ended]
 	switch {
 	case len(found) == 1:
 		return &found[0], nil
 	case len(found) > 1:
-		return nil, refuse("name the operation: kubectl etcd restore status -A lists them", "find operation: %d have not ended", len(found))
+		return nil, refuse("name the operation: kubectl etcd restore status -A lists them", "find operation: %d %s", len(found), how)
 	case id != "":
 		return nil, refuse("kubectl etcd restore status -A lists them", "find operation %s: there is no journal of it", id)
 	}
-	return nil, refuse("kubectl etcd restore status -A lists all", "find operation: none is unfinished")
+	return nil, refuse("kubectl etcd restore status -A lists all", "find operation: there are none that %s", how)
 }
 
 // Continue opens an operation that another client began. from is the snapshot,
