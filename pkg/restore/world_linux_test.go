@@ -259,7 +259,9 @@ func (c *client) Stage(_ context.Context, m controlplane.Member, operation strin
 	if err := c.alive(); err != nil {
 		return nil, err
 	}
-	c.utility[operation]++
+	if c.exclusive {
+		c.utility[operation]++
+	}
 	return &place{c: c, m: m, Place: datadir.Place{DataDir: m.DataDir, Op: operation}}, nil
 }
 
