@@ -172,7 +172,7 @@ func verifyHint(cmd *cobra.Command, err error) string {
 	restoring := cmd.Flags().Lookup("skip-hash-check") != nil
 	switch {
 	case restoring && errors.Is(err, verify.ErrNoTrailer):
-		return "if this is a copy of member/snap/db, accept it with --skip-hash-check; it is then read, but cannot be proven"
+		return "it may have been cut short: take another copy of it; if it is a copy of member/snap/db, accept it with --skip-hash-check, which cannot prove it"
 	case restoring && errors.Is(err, verify.ErrInvalidSidecar):
 		return "to restore the file without what is beside it, move that away"
 	case restoring && errors.Is(err, verify.ErrSidecar):

@@ -90,7 +90,7 @@ func (o *output) print(w io.Writer, v any) error {
 			}
 			return t.Execute(w, tree)
 		}
-		p := jsonpath.New("output")
+		p := jsonpath.New("output").AllowMissingKeys(true) // as kubectl
 		if err := p.Parse(text); err != nil {
 			return fmt.Errorf("parse jsonpath: %w", err)
 		}

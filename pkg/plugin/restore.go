@@ -138,6 +138,8 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 
 func (o *restoreOptions) validate() error {
 	switch {
+	case o.cfg.From == "member/":
+		return usagef(o.cmd, "--from=member/ names no member")
 	case o.cfg.From == "" && len(o.cfg.Members) == 0:
 		return usagef(o.cmd, "--from is missing: the snapshot to restore; or --member: the member to replace")
 	case o.cfg.From == "" && len(o.cfg.Members) > 1:
@@ -242,10 +244,21 @@ func (o *restoreOptions) prepare(ctx context.Context) (restore.Deps, error) {
 		return d, err
 	}
 	o.cfg.Timeout, o.cfg.Reach.Log = o.timeout, o.app.explain
+	if o.cfg.Safety != "" {
+		if info, err := os.Stat(o.cfg.Safety); err != nil || !info.IsDir() {
+			return d, fmt.Errorf("find folder for the safety backup: %s is none; name another one with --safety-backup", o.cfg.Safety)
+		}
+	}
 	if o.cfg.From == "-" {
 		if err := o.receive(); err != nil {
 			return d, err
 		}
+	}
+	if o.dryRun == "client" && strings.HasPrefix(o.cfg.From, "member/") { // nothing may be left of it
+		if o.temp, err = os.MkdirTemp("", "kubectl-etcd-restore-"); err != nil {
+			return d, err
+		}
+		o.cfg.TakeInto = o.temp
 	}
 	_, o.cfg.Plane, err = o.app.resolve(ctx, o.target)
 	return d, err

@@ -118,7 +118,12 @@ func restorePlan(p *restore.Prepared) restoreResult {
 // report says how it ended.
 func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 	if o.out.data() && err == nil {
-		return errors.Join(o.out.print(o.app.Out, restorePlan(p)), p.Shared.Different())
+		perr := o.out.print(o.app.Out, restorePlan(p))
+		if perr == nil {
+			return p.Shared.Different()
+		}
+		o.app.warn("the restore is done (operation %s), but how it went cannot be printed as asked", p.Operation.ID)
+		return errors.Join(perr, p.Shared.Different())
 	}
 	return o.app.reportRestore(p, err)
 }

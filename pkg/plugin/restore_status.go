@@ -41,7 +41,15 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printOperations(&out, ops, firstArg(args))
+			if err := a.printOperations(&out, ops, firstArg(args)); err != nil || out.data() || len(ops) > 0 {
+				return err
+			}
+			if ns == "" {
+				a.say("there are no restores")
+			} else {
+				a.say("there are no restores in namespace %s; -A looks in all", ns)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces")
@@ -56,13 +64,12 @@ func (a *app) printOperations(out *output, ops []plan.Operation, id string) erro
 				return a.printOperation(out, &ops[i])
 			}
 		}
-		return fmt.Errorf("find operation %s: there is no journal of it", id)
+		return restore.NoJournal(id)
 	}
 	if out.data() {
 		return out.print(a.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "RestoreList", "items": ops})
 	}
 	if len(ops) == 0 {
-		a.say("there are no restores")
 		return nil
 	}
 	var rows [][]string
@@ -74,6 +81,11 @@ func (a *app) printOperations(out *output, ops []plan.Operation, id string) erro
 			}
 		}
 		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), o.Error})
+	}
+	for _, o := range ops {
+		if !o.Ended() {
+			defer a.say("%s: a client is at it, or was killed; resume and undo find that out", o.ID)
+		}
 	}
 	return table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
 }

@@ -42,6 +42,8 @@ type Config struct {
 	FormerWriters []string
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
+	// TakeInto is the folder for what is taken of a member that From names; Safety where it is empty.
+	TakeInto string
 	// LimitRate bounds each upload, in bytes on the wire per second; 0 does not.
 	LimitRate int64
 	// DiscardOld deletes the old data before the new is built, on volumes that have no room for both.

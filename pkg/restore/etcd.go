@@ -11,7 +11,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
@@ -351,70 +350,4 @@ func (r *run) safety(ctx context.Context, _ *plan.Task) error {
 func (r *run) answers(ctx context.Context) bool {
 	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
 	return err == nil && slices.ContainsFunc(s.Members, func(m survey.Member) bool { return m.Healthy && !m.Learner })
-}
-
-// restart deletes the pods of a controller, which has others made. Those that
-// are there now are remembered: another try must not delete their successors.
-func (r *run) restart(ctx context.Context, t *plan.Task) error {
-	w, err := parseWorkload(t.Object)
-	if err != nil {
-		return err
-	}
-	old := map[string]types.UID{}
-	known, err := t.Recall(&old)
-	if err != nil {
-		return err
-	}
-	if !known {
-		pods, err := r.podsOf(ctx, w)
-		if err != nil {
-			return err
-		}
-		for _, p := range pods {
-			old[p.Name] = p.UID
-		}
-		if err := t.Remember(ctx, old); err != nil {
-			return err
-		}
-	}
-	for name, uid := range old {
-		if err := r.c.DeletePod(ctx, w, pod{Name: name, UID: uid}, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// serve waits for the writers that were scaled up.
-func (r *run) serve(ctx context.Context, _ *plan.Task) error {
-	var up []string
-	for _, s := range r.op.Steps {
-		if s.Kind == kindWriterUp {
-			up = append(up, s.Object)
-		}
-	}
-	if err := r.writersReady(ctx, up); err != nil {
-		return err
-	}
-	if r.sh.OutageEnded.IsZero() {
-		r.sh.OutageEnded = r.d.Now().UTC()
-	}
-	return nil
-}
-
-// writersReady waits for writers; what is late now is told, and undoes nothing.
-func (r *run) writersReady(ctx context.Context, objects []string) error {
-	for _, object := range objects {
-		w, err := parseWorkload(object)
-		if err != nil {
-			return err
-		}
-		if err := r.ready(ctx, w); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			r.d.Report.Warn("%v", err)
-		}
-	}
-	return nil
 }

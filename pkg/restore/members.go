@@ -201,8 +201,8 @@ func (r *run) computeBump() {
 		r.sh.Bump = max(0, r.sh.Highest-r.sh.Snapshot.Revision) + margin
 		return
 	}
-	if r.sh.Snapshot.Revision+r.sh.Bump <= r.sh.Highest {
-		r.d.Report.Warn("the restored revision %d will not be above %d, which clients have seen: they can go on serving what no longer exists", r.sh.Snapshot.Revision+r.sh.Bump, r.sh.Highest)
+	if target := r.sh.Snapshot.Revision + r.sh.Bump; r.sh.Live == 0 && target <= r.sh.Highest { // otherwise it is in the plan's notes
+		r.d.Report.Warn("the restored revision %d will not be above %d, which clients may have seen: they can go on serving what no longer exists", target, r.sh.Highest)
 	}
 }
 

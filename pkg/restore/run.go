@@ -96,6 +96,9 @@ func (p *Prepared) make(ctx context.Context) error {
 	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
+	if target := r.sh.Snapshot.Revision + r.sh.Bump; r.sh.BumpAsked && target <= r.sh.Highest {
+		p.Notes = append(p.Notes, fmt.Sprintf("the restored revision %d will not be above %d, which clients may have seen: they can go on serving what no longer exists", target, r.sh.Highest))
+	}
 	if r.sh.DiscardOld {
 		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")
 	}
@@ -189,6 +192,9 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 		return err
 	}
 	defer func() {
+		if errors.Is(err, plan.ErrUndone) || err == nil && r.op.Phase == plan.WentBack {
+			r.serveAgain(context.WithoutCancel(ctx))
+		}
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if errors.Is(err, plan.ErrAbandoned) || errors.Is(context.Cause(ctx), plan.ErrAbandoned) {
@@ -226,11 +232,20 @@ func (r *run) again(ctx context.Context) error {
 		}
 		*r.op, *r.sh = o, *sh
 		if o.Ended() {
-			return refuse("kubectl etcd restore status -A lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
+			return hasEnded(&o)
 		}
 		return nil
 	}
 	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: its journal is gone", r.op.ID)
+}
+
+// NoJournal refuses an operation that is not known.
+func NoJournal(id string) error {
+	return refuse("kubectl etcd restore status -A lists them", "find operation %s: there is no journal of it", id)
+}
+
+func hasEnded(o *plan.Operation) error {
+	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
 }
 
 // Load finds an operation: by its id, or the only one of the namespace that has not ended, or has.
@@ -255,7 +270,7 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 	case len(found) > 1:
 		return nil, refuse("name the operation: kubectl etcd restore status -A lists them", "find operation: %d %s", len(found), how)
 	case id != "":
-		return nil, refuse("kubectl etcd restore status -A lists them", "find operation %s: there is no journal of it", id)
+		return nil, NoJournal(id)
 	}
 	return nil, refuse("kubectl etcd restore status -A lists all", "find operation: there are none that %s", how)
 }
@@ -266,6 +281,9 @@ func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prep
 	sh, err := decodeShared(o)
 	if err != nil {
 		return nil, err
+	}
+	if o.Ended() {
+		return nil, hasEnded(o)
 	}
 	cfg.Reach.HostPID = sh.Hot
 	r := &run{d: d, c: kube{d, cfg.Reach}, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}
@@ -307,6 +325,9 @@ func (p *Prepared) Undo(ctx context.Context) error {
 // Abandon ends an operation that can only go on, without going on: its data stays as it is, and writers, retention
 // policy and budgets get back what it took from them.
 func (p *Prepared) Abandon(ctx context.Context) error {
+	if !p.Operation.Committed() {
+		return refuse(fmt.Sprintf("take it back with: kubectl etcd restore undo -n %s %s", p.Shared.Namespace, p.Operation.ID), "abandon operation %s: it can still be undone", p.Operation.ID)
+	}
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
 		if p.run.sh.Hot { // an agent that was ended may have left a member frozen
 			if err := p.run.thawAll(ctx); err != nil {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,10 +115,7 @@ func fromMember(ctx context.Context, d Deps, cfg *Config) error {
 	if err := supported(cfg.Plane); err != nil {
 		return err
 	}
-	folder := cfg.Safety
-	if folder == "" {
-		folder = "."
-	}
+	folder := cmp.Or(cfg.TakeInto, cfg.Safety, ".")
 	k := kube{d, cfg.Reach}
 	d.Report.Step("taking what member %s has", members[0].Name)
 	file, err := k.Backup(ctx, cfg.Plane, folder, members[0].Name, false)

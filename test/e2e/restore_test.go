@@ -196,6 +196,9 @@ func TestRestoreUndoesItself(t *testing.T) {
 	r = u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(r.dir, "s.db"), "--yes").
 		fails(1, `.*something still writes to this etcd: key /stranger/.*`, `.*--writer KIND/NAME`)
 	r.says(`everything was undone: .*`)
+	if _, err := u.api(t, "get", "--raw", "/readyz", "--request-timeout=2s"); err != nil {
+		t.Errorf("everything was undone, and the API does not answer: %v", err)
+	}
 	stop()
 	w.writes(t, 20)
 	w.allThere(t)

@@ -1,0 +1,97 @@
+package restore
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// restart deletes the pods of a controller, which has others made. Those that
+// are there now are remembered: another try must not delete their successors.
+func (r *run) restart(ctx context.Context, t *plan.Task) error {
+	w, err := parseWorkload(t.Object)
+	if err != nil {
+		return err
+	}
+	old := map[string]types.UID{}
+	known, err := t.Recall(&old)
+	if err != nil {
+		return err
+	}
+	if !known {
+		pods, err := r.podsOf(ctx, w)
+		if err != nil {
+			return err
+		}
+		for _, p := range pods {
+			old[p.Name] = p.UID
+		}
+		if err := t.Remember(ctx, old); err != nil {
+			return err
+		}
+	}
+	for name, uid := range old {
+		if err := r.c.DeletePod(ctx, w, pod{Name: name, UID: uid}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve waits for the writers that were scaled up.
+func (r *run) serve(ctx context.Context, _ *plan.Task) error {
+	var up []string
+	for _, s := range r.op.Steps {
+		if s.Kind == kindWriterUp {
+			up = append(up, s.Object)
+		}
+	}
+	if err := r.writersReady(ctx, up); err != nil {
+		return err
+	}
+	if r.sh.OutageEnded.IsZero() {
+		r.sh.OutageEnded = r.d.Now().UTC()
+	}
+	return nil
+}
+
+// serveAgain waits, after an undo, until what was stopped is there again: only then all is as it was.
+func (r *run) serveAgain(ctx context.Context) {
+	if r.sh.Live == 0 {
+		return // they did not serve before either
+	}
+	ctx, cancel := context.WithTimeout(ctx, againWithin)
+	defer cancel()
+	var down []string
+	for _, s := range r.op.Steps {
+		if s.Kind == kindWriterDown && len(s.Record) > 0 {
+			down = append(down, s.Object)
+		}
+	}
+	if err := r.writersReady(ctx, down); err != nil {
+		r.d.Report.Warn("%v", err)
+	}
+}
+
+// againWithin is less than a user waits for one workload: this comes after everything else.
+const againWithin = 2 * time.Minute
+
+// writersReady waits for writers; what is late now is told, and undoes nothing.
+func (r *run) writersReady(ctx context.Context, objects []string) error {
+	for _, object := range objects {
+		w, err := parseWorkload(object)
+		if err != nil {
+			return err
+		}
+		if err := r.ready(ctx, w); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			r.d.Report.Warn("%v", err)
+		}
+	}
+	return nil
+}
