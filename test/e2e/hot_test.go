@@ -123,11 +123,7 @@ func TestRestoreHotInterrupted(t *testing.T) {
 	w.writes(t, 20)
 	r := u.c.etcd(t, "restore", "resume", "-n", u.Namespace, "--yes").exits(0).says(`restored .*`)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	w.writes(t, 20)
-	o := w.outage(began)
-	w.restored(t, begin, end, o.down, o.up)
-	u.settled(t, before)
-	u.cleanRestores(t)
+	u.restoredSince(t, w, began, begin, end, before)
 }
 
 // TestRestoreLongStale: without a bump the restored revisions are below what an API server has in its caches, which it would

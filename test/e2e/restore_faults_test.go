@@ -290,11 +290,7 @@ func faultOneOnly(t *testing.T, f *faulty) {
 	began := time.Now()
 	f.restore(t, "--discard-old-data").exits(0).says(`warning: the old data is deleted for good before the new is there: .*`).says(`member kube-etcd-0: \d+ MiB deleted`)
 	free()
-	f.w.writes(t, 20)
-	o := f.w.outage(began)
-	f.w.restored(t, begin, end, o.down, o.up)
-	f.settled(t, f.before)
-	f.cleanRestores(t)
+	f.restoredSince(t, f.w, began, begin, end, f.before)
 }
 
 // reverter puts a StatefulSet's replicas back as soon as they are 0, as a controller does that owns them.

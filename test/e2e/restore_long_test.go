@@ -58,11 +58,7 @@ func TestRestoreLongQuota(t *testing.T) {
 	if took := build.Ended.Sub(build.Started); took < 10*time.Second { // about 12 MiB on the wire, 4 of them free
 		t.Errorf("the upload was not limited: %s", took)
 	}
-	w.writes(t, 20)
-	o := w.outage(began)
-	w.restored(t, begin, end, o.down, o.up)
-	u.settled(t, before)
-	u.cleanRestores(t)
+	u.restoredSince(t, w, began, begin, end, before)
 }
 
 // TestRestoreLongNodeGone: a member's node is gone. That is said before anything is stopped, and everything goes on.

@@ -67,6 +67,17 @@ func testVariant(t *testing.T, v variant) {
 	u.unchanged(t, before)
 }
 
+// restoredSince checks what is promised of a restore that began then, from a snapshot taken between begin and end, and cleans up.
+func (u *user) restoredSince(t testing.TB, w *writer, began, begin, end time.Time, before state) {
+	t.Helper()
+	w.writes(t, 20)
+	o := w.outage(began)
+	t.Logf("outage: %s", o)
+	w.restored(t, begin, end, o.down, o.up)
+	u.settled(t, before)
+	u.cleanRestores(t)
+}
+
 // settled checks that all is as before, but for the data, and for journals.
 func (u *user) settled(t testing.TB, before state) {
 	t.Helper()
