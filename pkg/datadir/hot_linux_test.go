@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -347,10 +348,42 @@ func TestThaw(t *testing.T) {
 	if err := m.Process().Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is frozen", func() bool { return state(t, pid) == "T" })
+	p, err := holder(database(m.place.member()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	until(t, "it is frozen", func() bool {
+		all, _, err := p.stopped()
+		return err == nil && all
+	})
 	if done, err := Thaw(t.Context(), m.place); err != nil || done.PID != pid {
 		t.Errorf("%+v, %v", done, err)
 	}
+	m.runsOn(t, pid, m.inspect(t).Inode)
+}
+
+// TestThawWhileItStops: an agent can end right after it told etcd to stop, which does not look stopped yet.
+func TestThawWhileItStops(t *testing.T) {
+	m := startMember(t, "3.6")
+	pid := m.Process().Pid
+	busy, idle := context.WithCancel(t.Context())
+	defer idle()
+	for range 4 * runtime.NumCPU() {
+		go func() {
+			for busy.Err() == nil {
+			}
+		}()
+	}
+	for range 200 {
+		if err := m.Process().Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Thaw(t.Context(), m.place); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idle()
 	m.runsOn(t, pid, m.inspect(t).Inode)
 }
 
