@@ -79,15 +79,23 @@ func TestPutsAndIdentity(t *testing.T) {
 		t.Errorf("nobody has written: %+v", r)
 	}
 	p := ask(t, RequestPuts, PutsRequest{Endpoint: e, Seconds: 20})
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		time.Sleep(200 * time.Millisecond)
-		cl.Put(t, "/stranger", "x")
+	seen, ended := make(chan struct{}), make(chan struct{})
+	go func() { // goes on writing until it is seen: the watch may not have begun yet
+		defer close(ended)
+		for again := time.NewTicker(50 * time.Millisecond); ; {
+			cl.Put(t, "/stranger", "x")
+			select {
+			case <-seen:
+				again.Stop()
+				return
+			case <-again.C:
+			}
+		}
 	}()
 	p.reply(&r)
-	<-written
-	if r.Key != "/stranger" || r.Revision != 2 {
+	close(seen)
+	<-ended
+	if r.Key != "/stranger" || r.Revision < 2 {
 		t.Errorf("%+v", r)
 	}
 	var id IdentityReply

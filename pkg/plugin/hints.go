@@ -51,9 +51,10 @@ func hint(cmd *cobra.Command, err error) string {
 		return `list what there is in all namespaces with "kubectl etcd list -A"`
 	case errors.As(err, &u) && unreachable(err):
 		return "is this the right context? see: kubectl config current-context"
-	case (errors.As(err, &nospace) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && cmd.Flags().Lookup("skip-hash-check") != nil:
-		return "free some space, or name another folder: --safety-backup for backups, TMPDIR for what is unpacked"
 	case errors.As(err, &nospace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		if restores(cmd) {
+			return "free some space, or name another folder: --safety-backup for backups, TMPDIR for what is unpacked"
+		}
 		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream"
 	case errors.Is(err, store.ErrExists):
 		return "choose another name, or replace it with --force"
@@ -86,7 +87,7 @@ func rightsHint(cmd *cobra.Command) string {
 		return "looking everywhere takes the right to list pods in all namespaces; look in one of them with -n NAMESPACE"
 	}
 	print := `"kubectl etcd backup --print-rbac`
-	if strings.Contains(cmd.CommandPath(), " restore") {
+	if restores(cmd) {
 		print = `"kubectl etcd restore --print-rbac`
 	}
 	if f := cmd.Flags().Lookup("namespace"); f != nil && f.Value.String() != "" {
@@ -168,14 +169,16 @@ func sourceHint(s *survey.Survey) string {
 	return "if etcd does not run but its data is there, copy the database file with --raw --member NAME"
 }
 
+// restores tells whether a command reads a snapshot to restore it: its flags are others than those of a verification.
+func restores(cmd *cobra.Command) bool { return strings.Contains(cmd.CommandPath(), " restore") }
+
 func verifyHint(cmd *cobra.Command, err error) string {
-	restoring := cmd.Flags().Lookup("skip-hash-check") != nil
 	switch {
-	case restoring && errors.Is(err, verify.ErrNoTrailer):
+	case restores(cmd) && errors.Is(err, verify.ErrNoTrailer):
 		return "it may have been cut short: take another copy of it; if it is a copy of member/snap/db, accept it with --skip-hash-check, which cannot prove it"
-	case restoring && errors.Is(err, verify.ErrInvalidSidecar):
+	case restores(cmd) && errors.Is(err, verify.ErrInvalidSidecar):
 		return "to restore the file without what is beside it, move that away"
-	case restoring && errors.Is(err, verify.ErrSidecar):
+	case restores(cmd) && errors.Is(err, verify.ErrSidecar):
 		return "do not restore this file; if it is the sidecar that is wrong, move it away"
 	case errors.Is(err, verify.ErrInUse):
 		return "this is the database of a running etcd; take a snapshot of it with: kubectl etcd backup"

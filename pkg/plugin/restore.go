@@ -66,8 +66,8 @@ With --member, one member is replaced while the others have quorum. A snapshot i
 all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
 caught up. The other members and the StatefulSet are not touched, and writers go on.
 
-The plan is printed first, and asked for. A failure before the API servers start on the new data undoes everything. A client that was killed leaves a journal in the
-cluster: "restore resume" goes on from there, "restore undo" takes back, from any machine.
+The plan is printed first, and asked for. A failure before the API servers start on the new data undoes everything. A client
+that was killed leaves a journal in the cluster: "restore resume" goes on from there, "restore undo" takes back, from any machine.
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 

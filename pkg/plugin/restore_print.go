@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -155,7 +156,10 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		if op.Committed() {
 			next += fmt.Sprintf("; or give it up with: kubectl etcd restore abandon -n %s %s", s.Namespace, op.ID)
 		}
-		a.warn("operation %s has not ended (%v); %s", op.ID, err, next) // also with --quiet, and after an interrupt, which says no more
+		if errors.Is(err, context.Canceled) { // the error that follows says "interrupted", and no more
+			next = err.Error() + "; " + next
+		}
+		a.warn("operation %s has not ended; %s", op.ID, next)
 	}
 	return err
 }

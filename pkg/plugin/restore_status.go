@@ -41,15 +41,7 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.printOperations(&out, ops, firstArg(args)); err != nil || out.data() || len(ops) > 0 {
-				return err
-			}
-			if ns == "" {
-				a.say("there are no restores")
-			} else {
-				a.say("there are no restores in namespace %s; -A looks in all", ns)
-			}
-			return nil
+			return a.printOperations(&out, ops, ns, firstArg(args))
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces")
@@ -57,7 +49,8 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printOperations(out *output, ops []plan.Operation, id string) error {
+// printOperations prints those of a namespace, "" for all, or one of them.
+func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) error {
 	if id != "" {
 		for i := range ops {
 			if ops[i].ID == id {
@@ -69,7 +62,13 @@ func (a *app) printOperations(out *output, ops []plan.Operation, id string) erro
 	if out.data() {
 		return out.print(a.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "RestoreList", "items": ops})
 	}
-	if len(ops) == 0 {
+	switch {
+	case len(ops) > 0:
+	case ns == "":
+		a.say("there are no restores")
+		return nil
+	default:
+		a.say("there are no restores in namespace %s; -A looks in all", ns)
 		return nil
 	}
 	var rows [][]string
@@ -82,12 +81,15 @@ func (a *app) printOperations(out *output, ops []plan.Operation, id string) erro
 		}
 		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), o.Error})
 	}
+	if err := table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows); err != nil {
+		return err
+	}
 	for _, o := range ops {
 		if !o.Ended() {
-			defer a.say("%s: a client is at it, or was killed; resume and undo find that out", o.ID)
+			a.say("%s: a client is at it, or was killed; resume and undo find that out", o.ID)
 		}
 	}
-	return table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
+	return nil
 }
 
 func (a *app) printOperation(out *output, o *plan.Operation) error {

@@ -37,31 +37,28 @@ var operationID = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-
 // OpenStage makes the pod for the operation Options.OperationID. The member may
 // be without a pod, or without a node where its volume is a claim's.
 func OpenStage(ctx context.Context, c *Clients, m controlplane.Member, o Options) (*Stage, error) {
-	if !operationID.MatchString(o.OperationID) {
-		return nil, fmt.Errorf("open stage: %q is no operation id", o.OperationID)
-	}
-	o.Operation, o.Data, o.stage = "restore", true, true
 	if m.WALVolume != nil && !m.WALVolume.Shareable() {
 		return nil, notPossible("the member's log directory %s is in no volume that another pod can mount", m.WALDir)
 	}
-	link, err := openAgent(ctx, c, m, o)
-	if err != nil {
-		return nil, err
-	}
-	return &Stage{link: link.(*agentLink), place: datadir.Place{DataDir: m.DataDir, WALDir: m.WALDir, Op: o.OperationID}}, nil
+	o.Data, o.stage = true, true
+	return openStage(ctx, c, m, o, datadir.Place{DataDir: m.DataDir, WALDir: m.WALDir, Op: o.OperationID})
 }
 
 // OpenAsker is OpenStage without the volume: such a Stage can ask the member's etcd, and nothing else.
 func OpenAsker(ctx context.Context, c *Clients, m controlplane.Member, o Options) (*Stage, error) {
+	return openStage(ctx, c, m, o, datadir.Place{Op: o.OperationID})
+}
+
+func openStage(ctx context.Context, c *Clients, m controlplane.Member, o Options, p datadir.Place) (*Stage, error) {
 	if !operationID.MatchString(o.OperationID) {
-		return nil, fmt.Errorf("open asker: %q is no operation id", o.OperationID)
+		return nil, fmt.Errorf("open stage: %q is no operation id", o.OperationID)
 	}
-	o.Operation, o.Data = "restore", false
+	o.Operation = "restore"
 	link, err := openAgent(ctx, c, m, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{link: link.(*agentLink), place: datadir.Place{Op: o.OperationID}}, nil
+	return &Stage{link: link.(*agentLink), place: p}, nil
 }
 
 // Member is whose volume it is.

@@ -349,5 +349,10 @@ func (r *run) safety(ctx context.Context, _ *plan.Task) error {
 // answers tells whether a member is healthy: then what it holds can be backed up.
 func (r *run) answers(ctx context.Context) bool {
 	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
-	return err == nil && slices.ContainsFunc(s.Members, func(m survey.Member) bool { return m.Healthy && !m.Learner })
+	return err == nil && anyHealthy(s)
+}
+
+// anyHealthy tells whether a voter takes part in a quorum.
+func anyHealthy(s *survey.Survey) bool {
+	return slices.ContainsFunc(s.Members, func(m survey.Member) bool { return m.Healthy && !m.Learner })
 }

@@ -85,6 +85,16 @@ func (h *hosted) lead(t *testing.T) {
 	}
 }
 
+// leads tells whether the member to be replaced is the leader.
+func (h *hosted) leads(t *testing.T) bool {
+	t.Helper()
+	s, err := h.x.Client(t).Status(t.Context(), h.x.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Leader == s.Header.MemberId
+}
+
 // hostedClient is a client of this world's Kubernetes, in which one pod is real.
 type hostedClient struct {
 	*client

@@ -120,8 +120,11 @@ func (k *kubelet) run(ctx context.Context) {
 			end(cmd, ended, 0)
 		case grace := <-k.anew:
 			end(cmd, ended, grace)
-			time.Sleep(newPod)
 			backoff = first / 2
+			select {
+			case <-ctx.Done():
+			case <-time.After(newPod):
+			}
 			continue
 		case run := <-k.hold:
 			held = !run

@@ -201,9 +201,18 @@ func (r *run) computeBump() {
 		r.sh.Bump = max(0, r.sh.Highest-r.sh.Snapshot.Revision) + margin
 		return
 	}
-	if target := r.sh.Snapshot.Revision + r.sh.Bump; r.sh.Live == 0 && target <= r.sh.Highest { // otherwise it is in the plan's notes
-		r.d.Report.Warn("the restored revision %d will not be above %d, which clients may have seen: they can go on serving what no longer exists", target, r.sh.Highest)
+	if note := r.sh.below(); r.sh.Live == 0 && note != "" { // otherwise it is in the plan's notes
+		r.d.Report.Warn("%s", note)
 	}
+}
+
+// below warns where the restored revision is not above what clients may have seen; "" where it is.
+func (s *Shared) below() string {
+	target := s.Snapshot.Revision + s.Bump
+	if target > s.Highest {
+		return ""
+	}
+	return fmt.Sprintf("the restored revision %d will not be above %d, which clients may have seen: they can go on serving what no longer exists", target, s.Highest)
 }
 
 // roomy refuses a volume that cannot hold the upload, the new data and the old.

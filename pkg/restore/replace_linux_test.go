@@ -78,6 +78,9 @@ func (h *hosted) fill(t *testing.T, n int) {
 func TestReplaceLeader(t *testing.T) {
 	h := newHosted(t, hostedConfig{minor: "3.6", leader: true})
 	w := h.write(t)
+	if !h.leads(t) {
+		t.Fatal("another member leads: nothing would be handed over")
+	}
 	h.carryOut(t)
 	w.failedAtMost(t, len(h.others))
 }

@@ -96,8 +96,11 @@ func (p *Prepared) make(ctx context.Context) error {
 	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
-	if target := r.sh.Snapshot.Revision + r.sh.Bump; r.sh.BumpAsked && target <= r.sh.Highest {
-		p.Notes = append(p.Notes, fmt.Sprintf("the restored revision %d will not be above %d, which clients may have seen: they can go on serving what no longer exists", target, r.sh.Highest))
+	if note := r.sh.below(); r.sh.BumpAsked && note != "" {
+		p.Notes = append(p.Notes, note)
+	}
+	if best := survivor(sc.survey); best != nil && !anyHealthy(sc.survey) && best.Status.Revision > r.sh.Snapshot.Revision {
+		p.Notes = append(p.Notes, fmt.Sprintf("no member is healthy, but what the snapshot lacks is not all lost%s", sc.survivors()))
 	}
 	if r.sh.DiscardOld {
 		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")

@@ -284,13 +284,16 @@ func wayNodeGone(t *testing.T, u *user) {
 	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
 }
 
-// spoil makes the logs of all members unreadable, as a power cut on bad disks can: none starts any more. Their databases stay.
+// spoil makes the logs of all members unreadable, as bad disks can: none starts any more. Their databases stay, with all that
+// was acknowledged: etcd writes that when it ends.
 func (u *user) spoil(t testing.TB) {
 	t.Helper()
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=0")
+	u.kubectl(t, "wait", "--for=delete", "pod", "-l", "app=kube-etcd", "--timeout=1m")
 	for i, node := range u.Volumes {
 		u.c.inNode(t, node, fmt.Sprintf("for f in %s/%d/member/wal/*.wal; do dd if=/dev/urandom of=$f bs=4096 count=4 conv=notrunc status=none; done", u.Folder(), i))
-		u.kubectl(t, "delete", "pod", u.pod(i), "--grace-period=0", "--force")
 	}
+	u.kubectl(t, "scale", "statefulset", "kube-etcd", fmt.Sprintf("--replicas=%d", u.Members))
 }
 
 // wayAllLost: no member runs any more. Its snapshot's sidecar says whose it is; what the volumes hold besides is told.
@@ -319,7 +322,6 @@ func wayFileLeft(t *testing.T, u *user) {
 	w.writes(t, 20)
 	w.end()
 	u.allHave(t)
-	time.Sleep(time.Second) // etcd has what it acknowledged in its log at once, in its database after 100 ms
 	u.spoil(t)
 	r := u.c.etcd(t, "restore", u.target(), "--from", "member/1", "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
