@@ -86,9 +86,7 @@ func (u *user) benchSize(t *testing.T, report *benchReport, name string, size in
 	u.fillTo(t, size)
 	w := u.write(t)
 	w.writes(t, enoughFresh)
-	taken := benchSnapshot{begin: time.Now()}
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	taken.end, taken.file = time.Now(), filepath.Join(r.dir, "s.db")
+	taken := u.backup(t)
 	info, err := os.Stat(taken.file)
 	if err != nil {
 		t.Fatal(err)
@@ -125,12 +123,6 @@ func (u *user) fillTo(t testing.TB, size int64) {
 	t.Fatalf("the database does not grow to %d MiB", size>>20)
 }
 
-// benchSnapshot is what is restored; it holds what was acknowledged before begin and nothing from after end.
-type benchSnapshot struct {
-	file       string
-	begin, end time.Time
-}
-
 // benchRun is one restore.
 type benchRun struct {
 	outage    time.Duration // from the writer's last acknowledged creation to its next one
@@ -146,7 +138,7 @@ type benchRun struct {
 // kept are objects that were acknowledged, and how many of them are there after the restore.
 type kept struct{ of, there int }
 
-func (u *user) benchRun(t *testing.T, w *writer, way benchWay, taken benchSnapshot) (run benchRun) {
+func (u *user) benchRun(t *testing.T, w *writer, way benchWay, taken backup) (run benchRun) {
 	v, pods := u.watch(t), u.watchPods(t)
 	w.writes(t, enoughFresh)
 	began := time.Now()

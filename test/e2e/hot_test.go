@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,21 +19,18 @@ func TestRestoreHot(t *testing.T) {
 	w.writes(t, 40)
 	before := u.state(t)
 	servers := u.apiServers(t)
-	begin := time.Now()
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	end := time.Now()
-	snapshot := filepath.Join(r.dir, "s.db")
-	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--dry-run=client").exits(0).
+	taken := u.backup(t)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--dry-run=client").exits(0).
 		prints(`(?s).*freeze etcd on all members.*from its first leader on, only forward.*The API servers go on running.*`).says(`nothing was changed.*`)
 	// Where such pods are not admitted, nothing is begun.
 	u.kubectl(t, "label", "namespace", u.Namespace, "pod-security.kubernetes.io/enforce=baseline")
-	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--yes").fails(1, `(?s).*hostPID.*everything was undone.*`, `.*leave out --hot.*`)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--yes").fails(1, `(?s).*hostPID.*everything was undone.*`, `.*leave out --hot.*`)
 	u.kubectl(t, "label", "namespace", u.Namespace, "pod-security.kubernetes.io/enforce-")
 	u.unchanged(t, before, journals)
 	for range 2 {
 		w.writes(t, 40)
 		began := time.Now()
-		r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--yes", "-o", "json", "-v").exits(0)
+		r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--yes", "-o", "json", "-v").exits(0)
 		t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 		w.writes(t, 20)
 		outage := w.outage(began)
@@ -48,7 +44,7 @@ func TestRestoreHot(t *testing.T) {
 		if out.Restore.Snapshot.Revision+out.Restore.Bump <= out.Restore.Highest {
 			t.Errorf("revision %d + %d is not above %d", out.Restore.Snapshot.Revision, out.Restore.Bump, out.Restore.Highest)
 		}
-		w.restored(t, begin, end, outage.down, outage.up)
+		w.restored(t, taken, outage)
 		t.Logf("frozen %s\n%s", frozen.Format(time.RFC3339Nano), u.kubectl(t, "get", "pods", "-l", "app=kube-etcd", "-o",
 			`jsonpath={range .items[*]}{.metadata.name} ended {.status.containerStatuses[*].lastState.terminated.finishedAt} started {.status.containerStatuses[*].state.running.startedAt}{"\n"}{end}`))
 		t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
@@ -110,12 +106,10 @@ func TestRestoreHotInterrupted(t *testing.T) {
 	w := u.write(t)
 	w.writes(t, 40)
 	before := u.state(t)
-	begin := time.Now()
-	snapshot := u.backup(t)
-	end := time.Now()
+	taken := u.backup(t)
 	w.writes(t, 40)
 	began := time.Now()
-	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", snapshot, "--hot", "--yes")
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--hot", "--yes")
 	p.err.shows(t, 3*time.Minute, "freeze etcd on all members")
 	p.signal(syscall.SIGKILL)
 	<-p.done
@@ -123,7 +117,7 @@ func TestRestoreHotInterrupted(t *testing.T) {
 	w.writes(t, 20)
 	r := u.c.etcd(t, "restore", "resume", "-n", u.Namespace, "--yes").exits(0).says(`restored .*`)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	u.restoredSince(t, w, began, begin, end, before)
+	u.restoredSince(t, w, began, taken, before)
 }
 
 // TestRestoreLongStale: without a bump the restored revisions are below what an API server has in its caches, which it would
@@ -132,10 +126,10 @@ func TestRestoreLongStale(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1})
 	w := u.write(t)
 	w.writes(t, 20)
-	snapshot := u.backup(t)
+	taken := u.backup(t)
 	w.writes(t, 200)
 	w.end()
-	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--bump-revision=0", "--yes", "-v").exits(0)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--bump-revision=0", "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`warning: the restored revision \d+ will not be above \d+, which clients may have seen: .*`)
 	r.says(`warning: pod kube-apiserver-0 of StatefulSet .* has not read its \S+ anew: it is restarted`)

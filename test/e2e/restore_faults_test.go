@@ -34,8 +34,7 @@ func TestRestoreFaults(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1, History: true, Disk: "600m"})
 	f := &faulty{user: u, w: u.write(t)}
 	f.w.writes(t, 20)
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	f.snapshot = filepath.Join(r.dir, "s.db")
+	f.snapshot = u.backup(t).file
 	f.before = u.state(t)
 	for _, fault := range []struct {
 		name string
@@ -281,16 +280,15 @@ func faultFullDisk(t *testing.T, f *faulty) {
 
 // faultOneOnly comes last: there is room for the old data or the new, and the user says that the old may go.
 func faultOneOnly(t *testing.T, f *faulty) {
-	begin := time.Now()
-	f.snapshot = f.backup(t)
-	end := time.Now()
+	taken := f.backup(t)
+	f.snapshot = taken.file
 	f.w.writes(t, 20)
 	free := f.full(t, 100)
 	f.restore(t).exits(1).says(`hint: .*--discard-old-data deletes the old data first, for good`)
 	began := time.Now()
 	f.restore(t, "--discard-old-data").exits(0).says(`warning: the old data is deleted for good before the new is there: .*`).says(`member kube-etcd-0: \d+ MiB deleted`)
 	free()
-	f.restoredSince(t, f.w, began, begin, end, f.before)
+	f.restoredSince(t, f.w, began, taken, f.before)
 }
 
 // reverter puts a StatefulSet's replicas back as soon as they are 0, as a controller does that owns them.

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,7 @@ import (
 // TestRestoreLongUnbound: the member has neither a pod nor a volume. That is said, in the time that a pod is given.
 func TestRestoreLongUnbound(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1})
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	taken := u.backup(t)
 	u.kubectl(t, "scale", "statefulset", "kube-etcd", "--replicas=0")
 	u.kubectl(t, "wait", "--for=delete", "pod/kube-etcd-0", "--timeout=1m")
 	u.kubectl(t, "delete", "persistentvolumeclaim", "data-kube-etcd-0", "--timeout=1m")
@@ -27,7 +26,7 @@ func TestRestoreLongUnbound(t *testing.T) {
 		return nil
 	})
 	before := u.state(t)
-	r = u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(r.dir, "s.db"), "--yes", "-v")
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v")
 	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
 	r.exits(1).within(2 * time.Minute).says(`error: .*unbound.*PersistentVolumeClaims.*`).says(`everything was undone: .*`)
 	u.unchanged(t, before, journals)
@@ -41,9 +40,7 @@ func TestRestoreLongQuota(t *testing.T) {
 	w := u.write(t)
 	w.writes(t, 20)
 	u.fill(t, 96<<20)
-	begin := time.Now()
-	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	end := time.Now()
+	taken := u.backup(t)
 	w.writes(t, 20)
 	// Its pod takes no note of this before it is made anew.
 	u.kubectl(t, "patch", "statefulset", "kube-etcd", "-p", `{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}`)
@@ -52,13 +49,13 @@ func TestRestoreLongQuota(t *testing.T) {
 		  {"op":"replace","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=67108864"}]`)
 	before := u.state(t)
 	began := time.Now()
-	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--limit-rate", "512Ki", "--yes", "-v", "-o", "json")
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--limit-rate", "512Ki", "--yes", "-v", "-o", "json")
 	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
 	build := r.exits(0).restored().step(t, "build/kube-etcd-0")
 	if took := build.Ended.Sub(build.Started); took < 10*time.Second { // about 12 MiB on the wire, 4 of them free
 		t.Errorf("the upload was not limited: %s", took)
 	}
-	u.restoredSince(t, w, began, begin, end, before)
+	u.restoredSince(t, w, began, taken, before)
 }
 
 // TestRestoreLongNodeGone: a member's node is gone. That is said before anything is stopped, and everything goes on.
@@ -66,9 +63,7 @@ func TestRestoreLongNodeGone(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
 	w := u.write(t)
 	w.writes(t, 20)
-	begin := time.Now()
-	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	end := time.Now()
+	taken := u.backup(t)
 	node := u.Volumes[1]
 	server := u.kubectl(t, "get", "pod", "kube-apiserver-0", "-o", "jsonpath={.spec.nodeName}")
 	if server == node {
@@ -91,7 +86,7 @@ func TestRestoreLongNodeGone(t *testing.T) {
 			if seen == "noticed" {
 				u.c.kubectl(t, "wait", "--for=condition=Ready=Unknown", "node/"+node, "--timeout=3m")
 			}
-			r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--yes", "-v")
+			r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v")
 			t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
 			r.exits(1).within(3 * time.Minute)
 			if seen == "noticed" {
@@ -105,11 +100,11 @@ func TestRestoreLongNodeGone(t *testing.T) {
 	// Without its member it goes on; when the node is back, the member is replaced.
 	gone := strings.TrimPrefix(u.pod(slices.Index(u.Volumes, node)), "kube-etcd-")
 	began := time.Now()
-	r := u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(b.dir, "s.db"), "--skip-member", gone, "--yes", "-v").exits(0)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--skip-member", gone, "--yes", "-v").exits(0)
 	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
 	w.writes(t, 20)
 	o := w.outage(began)
-	w.restored(t, begin, end, o.down, o.up)
+	w.restored(t, taken, o)
 	docker("unpause")
 	u.c.kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=3m")
 	again := time.Now()
@@ -137,20 +132,18 @@ func TestRestoreLongExclusive(t *testing.T) {
 	w, informer := u.write(t), u.watch(t)
 	w.writes(t, 20)
 	before := u.state(t)
-	begin := time.Now()
-	snapshot := u.backup(t)
-	end := time.Now()
+	taken := u.backup(t)
 	w.writes(t, 20)
-	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--hot", "--yes").fails(1, `.*volume claim data-kube-etcd-\d is ReadWriteOncePod.*`, `leave out --hot`)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--yes").fails(1, `.*volume claim data-kube-etcd-\d is ReadWriteOncePod.*`, `leave out --hot`)
 	u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes").fails(1, `.*volume claim data-kube-etcd-1 is ReadWriteOncePod.*`, `restore all members .*`)
 	began := time.Now()
-	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-v").exits(0)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`warning: volume claim data-kube-etcd-0 is ReadWriteOncePod, one pod's at a time: .* the outage grows with the data`)
 	w.writes(t, 20)
 	o := w.outage(began)
 	t.Logf("outage: %s", o)
-	w.restored(t, begin, end, o.down, o.up)
+	w.restored(t, taken, o)
 	t.Logf("the informer converged after %.1f s", informer.converged(t, patience).Seconds())
 	u.settled(t, before)
 	u.c.etcd(t, "restore", "cleanup", "-n", u.Namespace, "--yes").fails(1, `.*data-kube-etcd-\d is ReadWriteOncePod, and pod kube-etcd-\d has it`, `scale etcd to 0 .*`)

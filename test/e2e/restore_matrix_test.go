@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -131,21 +130,17 @@ func TestRestoreMatrix(t *testing.T) {
 // matrix is the user cluster on which the cells of a run happen.
 type matrix struct {
 	*user
-	w          *writer
-	snapshot   string
-	begin, end time.Time // of the snapshot
-	before     state
-	since      time.Time // of the last restore: what was acknowledged since has to be there, but for another one
+	w      *writer
+	taken  backup
+	before state
+	since  time.Time // of the last restore: what was acknowledged since has to be there, but for another one
 }
 
 func newMatrix(t *testing.T) *matrix {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1})
 	m := &matrix{user: u, w: u.write(t)}
 	m.w.writes(t, 20)
-	m.begin = time.Now()
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	m.end = time.Now()
-	m.snapshot = filepath.Join(r.dir, "s.db")
+	m.taken = u.backup(t)
 	m.before = u.state(t)
 	return m
 }
@@ -154,7 +149,7 @@ func newMatrix(t *testing.T) *matrix {
 func (m *matrix) plan(t testing.TB) []planned {
 	t.Helper()
 	var plan struct{ Operation struct{ Steps []planned } }
-	out := m.c.etcd(t, "restore", m.target(), "--from", m.snapshot, "--dry-run=client", "-o", "json").exits(0).stdout
+	out := m.c.etcd(t, "restore", m.target(), "--from", m.taken.file, "--dry-run=client", "-o", "json").exits(0).stdout
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(out, m.Namespace, "NAMESPACE")), &plan); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +162,7 @@ func (m *matrix) run(t *testing.T, c cell) {
 	}
 	m.w.writes(t, 10)
 	begin := time.Now()
-	args := []string{"restore", m.target(), "--from", m.snapshot, "--yes", "-v"}
+	args := []string{"restore", m.target(), "--from", m.taken.file, "--yes", "-v"}
 	if c.back {
 		// As far as the step after it, and back from there.
 		m.killed(t, args, starts(c.next, false))
@@ -187,7 +182,7 @@ func (m *matrix) run(t *testing.T, c cell) {
 		m.w.writes(t, 20)
 		o := m.w.outage(begin)
 		t.Logf("restored; outage: %s", o)
-		m.w.restored(t, m.begin, m.end, o.down, o.up)
+		m.w.restored(t, m.taken, o)
 		m.since = o.up
 	case "undone":
 		m.w.writes(t, 20)
@@ -375,7 +370,7 @@ func (m *matrix) takeUp(t *testing.T, then string, op operation) operation {
 	}
 	args := []string{"restore", then, "-n", m.Namespace, "--yes", "-v"}
 	if then == "resume" {
-		args = append(args, "--from", m.snapshot)
+		args = append(args, "--from", m.taken.file)
 	}
 	r := m.c.etcd(t, args...)
 	t.Logf("%s: exit code %d after %.1f s\n%s", then, r.code, r.took.Seconds(), r.stderr)

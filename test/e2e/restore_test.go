@@ -72,16 +72,13 @@ func TestRestore(t *testing.T) {
 	untouched := neighbour.state(t)
 	as := u.operator(t) // who has the printed rights only
 	before := u.state(t)
-	begin := time.Now()
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	end := time.Now()
-	snapshot := filepath.Join(r.dir, "s.db")
-	u.lacksRight(t, as, snapshot)
+	taken := u.backup(t)
+	u.lacksRight(t, as, taken.file)
 	u.unchanged(t, before)
 	for range 2 {
 		w.writes(t, 40)
 		began := time.Now()
-		r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-o", "json", "-v", as).exits(0)
+		r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-o", "json", "-v", as).exits(0)
 		t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 		w.writes(t, 20)
 		outage := w.outage(began)
@@ -99,7 +96,7 @@ func TestRestore(t *testing.T) {
 		if out.Restore.Snapshot.Revision+out.Restore.Bump <= out.Restore.Highest {
 			t.Errorf("revision %d + %d is not above %d", out.Restore.Snapshot.Revision, out.Restore.Bump, out.Restore.Highest)
 		}
-		w.restored(t, begin, end, outage.down, outage.up)
+		w.restored(t, taken, outage)
 		t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
 		u.serversAgree(t, time.Minute)
 		u.unchanged(t, before, journals)
@@ -148,9 +145,7 @@ func TestRestoreInterrupted(t *testing.T) {
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 20)
-	taking := time.Now()
-	snapshot := u.backup(t)
-	taken := time.Now()
+	taken := u.backup(t)
 	w.writes(t, 20)
 	before := u.state(t)
 	for _, kill := range []struct{ during, then string }{
@@ -158,11 +153,11 @@ func TestRestoreInterrupted(t *testing.T) {
 	} {
 		t.Run(kill.during+", "+kill.then, func(t *testing.T) {
 			begin := time.Now()
-			p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", snapshot, "--yes")
+			p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes")
 			p.err.shows(t, 2*time.Minute, kill.during)
 			p.signal(syscall.SIGKILL)
 			<-p.done
-			u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes").fails(1, `.*has not ended \(running\)`, `finish it with: .*resume.*undo.*`)
+			u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*has not ended \(running\)`, `finish it with: .*resume.*undo.*`)
 			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace, "--yes").exits(0)
 			t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 			w.writes(t, 20)
@@ -173,7 +168,7 @@ func TestRestoreInterrupted(t *testing.T) {
 				w.allThere(t)
 			} else {
 				r.says(`restored .*`)
-				w.restored(t, taking, taken, o.down, o.up)
+				w.restored(t, taken, o)
 			}
 			v.converged(t, patience)
 			u.serversAgree(t, time.Minute)
@@ -190,10 +185,10 @@ func TestRestoreUndoesItself(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1})
 	w := u.write(t)
 	w.writes(t, 20)
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
+	taken := u.backup(t)
 	stop := u.stranger(t)
 	before := u.state(t)
-	r = u.c.etcd(t, "restore", u.target(), "--from", filepath.Join(r.dir, "s.db"), "--yes").
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").
 		fails(1, `.*something still writes to this etcd: key /stranger/.*`, `.*--writer KIND/NAME`)
 	r.says(`everything was undone: .*`)
 	if _, err := u.api(t, "get", "--raw", "/readyz", "--request-timeout=2s"); err != nil {

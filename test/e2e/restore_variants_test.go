@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -40,12 +39,10 @@ func testVariant(t *testing.T, v variant) {
 	w, informer := u.write(t), u.watch(t)
 	w.writes(t, 20)
 	before := u.state(t)
-	begin := time.Now()
-	b := u.c.etcd(t, "backup", u.target(), "--to", "s.db.zst", "-q").exits(0)
-	end := time.Now()
+	taken := u.backupTo(t, "s.db.zst")
 	w.writes(t, 20)
 	began := time.Now()
-	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", filepath.Join(b.dir, "s.db.zst"), "--yes", "-o", "json", "-v")
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-o", "json", "-v")
 	p.err.shows(t, 2*time.Minute, "back up what answers now")
 	u.kubectl(t, "scale", "statefulset", "kube-apiserver", "--replicas=2")
 	r := p.wait().exits(0)
@@ -53,7 +50,7 @@ func testVariant(t *testing.T, v variant) {
 	w.writes(t, 20)
 	o := w.outage(began)
 	t.Logf("outage: %s", o)
-	w.restored(t, begin, end, o.down, o.up)
+	w.restored(t, taken, o)
 	if got := u.kubectl(t, "get", "statefulset", "kube-apiserver", "-o", "jsonpath={.spec.replicas}"); got != "2" {
 		t.Errorf("%s replicas of the API server came back, not 2", got)
 	}
@@ -67,13 +64,13 @@ func testVariant(t *testing.T, v variant) {
 	u.unchanged(t, before)
 }
 
-// restoredSince checks what is promised of a restore that began then, from a snapshot taken between begin and end, and cleans up.
-func (u *user) restoredSince(t testing.TB, w *writer, began, begin, end time.Time, before state) {
+// restoredSince checks what is promised of a restore that began then, and cleans up.
+func (u *user) restoredSince(t testing.TB, w *writer, began time.Time, from backup, before state) {
 	t.Helper()
 	w.writes(t, 20)
 	o := w.outage(began)
 	t.Logf("outage: %s", o)
-	w.restored(t, begin, end, o.down, o.up)
+	w.restored(t, from, o)
 	u.settled(t, before)
 	u.cleanRestores(t)
 }

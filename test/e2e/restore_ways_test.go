@@ -40,10 +40,10 @@ func wayTakenBack(t *testing.T, u *user) {
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 20)
-	snapshot := u.backup(t)
+	taken := u.backup(t)
 	w.writes(t, 20)
 	begun := time.Now()
-	out := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-o", "json").exits(0).restored()
+	out := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-o", "json").exits(0).restored()
 	w.writes(t, 20)
 	restored := w.outage(begun).up
 	w.writes(t, 20)
@@ -76,11 +76,19 @@ func wayTakenBack(t *testing.T, u *user) {
 	t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
 }
 
-// backup takes one that the restores below can use.
-func (u *user) backup(t testing.TB) string {
+// backup is what is restored; it holds what was acknowledged before begin and nothing from after end.
+type backup struct {
+	file       string
+	begin, end time.Time
+}
+
+func (u *user) backup(t testing.TB) backup { t.Helper(); return u.backupTo(t, "s.db") }
+
+func (u *user) backupTo(t testing.TB, name string) backup {
 	t.Helper()
-	r := u.c.etcd(t, "backup", u.target(), "--to", "s.db", "-q").exits(0)
-	return filepath.Join(r.dir, "s.db")
+	begin := time.Now()
+	r := u.c.etcd(t, "backup", u.target(), "--to", name, "-q").exits(0)
+	return backup{file: filepath.Join(r.dir, name), begin: begin, end: time.Now()}
 }
 
 // wayOwned: the StatefulSet starts one pod after the other, and an operator puts back what is scaled unless it is paused,
@@ -92,11 +100,11 @@ func wayOwned(t *testing.T, u *user) {
 	t.Cleanup(func() { u.recreate(t, "Parallel") })
 	stop := u.hyperShift(t)
 	before := u.state(t)
-	snapshot := u.backup(t)
+	taken := u.backup(t)
 	w.writes(t, 20)
-	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes").fails(1, `.*starts its pods one after the other \(OrderedReady\).*`, `pass --recreate-statefulset.*`)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*starts its pods one after the other \(OrderedReady\).*`, `pass --recreate-statefulset.*`)
 	begun := time.Now()
-	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "--recreate-statefulset", "-v").exits(0)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "--recreate-statefulset", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	w.writes(t, 20)
 	t.Logf("outage: %s", w.outage(begun))
@@ -225,12 +233,12 @@ func (u *user) lose(t testing.TB, members ...int) {
 func wayQuorumLost(t *testing.T, u *user) {
 	w := u.write(t)
 	w.writes(t, 20)
-	snapshot := u.backup(t)
+	taken := u.backup(t)
 	w.writes(t, 20)
 	w.end()
 	u.allHave(t)
 	u.lose(t, 0, 1)
-	u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--member", "0", "--member", "1", "--yes").
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--member", "0", "--member", "1", "--yes").
 		fails(1, `.*quorum is lost, and etcd cannot start on the snapshot before these members are restored too: kube-etcd-2; member kube-etcd-2 still has revision \d+, which can be restored on all: --from member/kube-etcd-2`, `add --member kube-etcd-2.*`)
 	r := u.c.etcd(t, "restore", u.target(), "--from", "member/2", "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
@@ -300,20 +308,18 @@ func (u *user) spoil(t testing.TB) {
 func wayAllLost(t *testing.T, u *user) {
 	w := u.write(t)
 	w.writes(t, 20)
-	begin := time.Now()
-	snapshot := u.backup(t)
-	end := time.Now()
+	taken := u.backup(t)
 	w.writes(t, 40)
 	u.allHave(t)
 	began := time.Now()
 	u.spoil(t)
-	r := u.c.etcd(t, "restore", u.target(), "--from", snapshot, "--yes", "-v").exits(0)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`warning: no member is healthy, and the volume of member kube-etcd-\d holds revision \d+, the snapshot \d+: .*--from member/kube-etcd-\d restores what the volume holds`)
 	r.says(`warning: no safety backup: .*`)
 	w.writes(t, 20)
 	o := w.outage(began)
-	w.restored(t, begin, end, o.down, o.up)
+	w.restored(t, taken, o)
 }
 
 // wayFileLeft: no member runs any more, and there is no snapshot. One member's database file is restored on all.

@@ -170,10 +170,9 @@ func outageOf(requests []request, since time.Time) (o outage) {
 	return o
 }
 
-// restored checks what was acknowledged against what the API has now, after a restore of a snapshot that was taken
-// between begin and end: all from before the snapshot, nothing from between it and the outage, and all since the API came
+// restored checks what was acknowledged against what the API has now, after a restore with that outage: all from before the snapshot, nothing from between it and the outage, and all since the API came
 // back for good.
-func (w *writer) restored(t testing.TB, begin, end, down, back time.Time) {
+func (w *writer) restored(t testing.TB, b backup, o outage) {
 	t.Helper()
 	now := time.Now()
 	there := w.u.truth(t)
@@ -188,9 +187,9 @@ func (w *writer) restored(t testing.TB, begin, end, down, back time.Time) {
 			t.Errorf("objects %s: %d, there should be some, and each: %t; that is not so for %d, as %q", what, len(names), want, len(wrong), wrong[:min(3, len(wrong))])
 		}
 	}
-	check("from before the snapshot", w.acknowledged(time.Time{}, begin), true)
-	check("between snapshot and restore", w.acknowledged(end, down), false)
-	check("from after the restore", w.acknowledged(back, now), true)
+	check("from before the snapshot", w.acknowledged(time.Time{}, b.begin), true)
+	check("between snapshot and restore", w.acknowledged(b.end, o.down), false)
+	check("from after the restore", w.acknowledged(o.up, now), true)
 }
 
 // allThere checks that every creation that was acknowledged so far has its object: nothing was restored.
