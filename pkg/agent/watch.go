@@ -20,6 +20,9 @@ const (
 // CodeQuota: the database fills its quota even after it has been defragmented.
 const CodeQuota = "quota"
 
+// CodeAlarm: etcd has found the data of one of its members corrupt.
+const CodeAlarm = "alarm"
+
 // PutsRequest watches for writers.
 type PutsRequest struct {
 	Endpoint
@@ -38,11 +41,13 @@ type IdentityReply struct {
 	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
 }
 
-// DisarmReply says what was done about NOSPACE alarms.
+// DisarmReply says what was done about alarms.
 type DisarmReply struct {
 	// Disarmed alarms were NOSPACE ones; Freed bytes were given back by compaction and defragmentation first.
 	Disarmed int   `json:"disarmed"`
 	Freed    int64 `json:"freed,omitempty"`
+	// Corrupt are former members, of which etcd had said that their data is corrupt.
+	Corrupt []etcd.ID `json:"corrupt,omitempty"`
 }
 
 // with dials for one request.
@@ -102,10 +107,9 @@ const fullShare = 0.8
 // nearlyFull is the same where there is no alarm.
 const nearlyFull = 0.9
 
-// disarm takes back the NOSPACE alarms that a snapshot brought along: they name
-// a member that no longer exists, and refuse every write. Others stay. A database
-// that fills its quota is made smaller also where there is no alarm yet: the first
-// write would raise it.
+// disarm takes back the alarms that a snapshot brought along: they name a member
+// that no longer exists, and refuse every write, or everything. A database that fills its quota is made
+// smaller also where there is no alarm yet: the first write would raise it.
 func disarm(ctx context.Context, s *Session) error {
 	var req Endpoint
 	if err := s.Decode(&req); err != nil {
@@ -118,9 +122,12 @@ func disarm(ctx context.Context, s *Session) error {
 		if err != nil {
 			return err
 		}
+		var did DisarmReply
+		if did.Corrupt, err = disarmFormer(ctx, c, alarms); err != nil { // first: until then nothing can be compacted
+			return err
+		}
 		alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
-		freed, err := shrink(ctx, c, len(alarms) > 0)
-		if err != nil {
+		if did.Freed, err = shrink(ctx, c, len(alarms) > 0); err != nil {
 			return err
 		}
 		for _, a := range alarms {
@@ -128,8 +135,30 @@ func disarm(ctx context.Context, s *Session) error {
 				return err
 			}
 		}
-		return s.End(DisarmReply{Disarmed: len(alarms), Freed: freed})
+		did.Disarmed = len(alarms)
+		return s.End(did)
 	})
+}
+
+// disarmFormer takes back the CORRUPT alarms of members that are none any more, and refuses those of members that are.
+func disarmFormer(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm) (former []etcd.ID, err error) {
+	list, err := c.Membership(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range alarms {
+		if a.Type != "CORRUPT" {
+			continue
+		}
+		if slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }) {
+			return nil, frame.Errorf(CodeAlarm, "member %s has a CORRUPT alarm", a.MemberID)
+		}
+		if err := c.DisarmAlarm(ctx, a); err != nil {
+			return nil, err
+		}
+		former = append(former, a.MemberID)
+	}
+	return former, nil
 }
 
 // shrink compacts and defragments a member whose database fills its quota. Where no alarm says so, only what etcd

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
@@ -64,6 +65,44 @@ func TestDisarm(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDisarmCorrupt: an alarm that a snapshot brought along goes, that of a member stays.
+func TestDisarmCorrupt(t *testing.T) {
+	t.Parallel()
+	for _, minor := range etcdtest.Minors {
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			m := oneMember(t, minor, false).Members[0]
+			c, e := m.Client(t), Endpoint{URL: m.Endpoint}
+			status, err := c.Status(t.Context(), m.Endpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raise := func(id uint64) {
+				t.Helper()
+				if _, err := pb.NewMaintenanceClient(c.ActiveConnection()).Alarm(t.Context(), &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: id, Alarm: pb.AlarmType_CORRUPT}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Put(t.Context(), "b", "c"); err != rpctypes.ErrCorrupt {
+					t.Fatalf("the alarm stops nothing: %v", err)
+				}
+			}
+			raise(0xbad)
+			var did DisarmReply
+			ask(t, RequestDisarm, e).reply(&did)
+			if len(did.Corrupt) != 1 || did.Corrupt[0] != 0xbad || did.Disarmed != 0 {
+				t.Errorf("%+v", did)
+			}
+			if _, err := c.Put(t.Context(), "b", "c"); err != nil {
+				t.Error(err)
+			}
+			raise(status.Header.MemberId)
+			if refused := ask(t, RequestDisarm, e).refusal("has a CORRUPT alarm"); refused.Code != CodeAlarm {
+				t.Errorf("%+v", refused)
+			}
+		})
 	}
 }
 

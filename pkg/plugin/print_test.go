@@ -21,6 +21,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
@@ -47,6 +48,7 @@ func TestReport(t *testing.T) {
 		{&controlplane.NotFoundError{Candidates: planes}, exitUsage, []string{"hint: choose one that there is: kubectl etcd backup team-a/etcd"}},
 		{&backup.ErrNoMember{Name: "x", Have: []string{"a", "b"}}, exitUsage, []string{`no member "x"; there are: a, b`}},
 		{fmt.Errorf("%w: the note", backup.ErrDiffers), exitDiffers, []string{"members hold different data: the note", "hint: the file is good"}},
+		{(&restore.Shared{Differs: "the note"}).Different(), exitDiffers, []string{"compare members: the members' data differs: the note", "hint: everything serves; "}},
 		{&reach.NotPossible{Err: &reach.MissingRightsError{Namespace: "n", Missing: []reach.Right{{Verb: "create", Resource: "pods"}}}}, exitFailed,
 			[]string{`forbidden in namespace "n": create pods`, "--print-rbac"}},
 		{fmt.Errorf("list pods: %w", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New(`User "u" cannot list resource "pods"`))), exitFailed, []string{"--print-rbac"}},

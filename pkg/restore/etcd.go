@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +14,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -125,65 +125,6 @@ func (r *run) etcdBack(ctx context.Context, _ *plan.Task) error {
 	return nil
 }
 
-// quiet proves that nobody writes any more, and that the bump still suffices.
-func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
-	// Asked while the writers end: what they still write is far less than the margin.
-	var s *survey.Survey
-	var serr error
-	asking := make(chan struct{})
-	go func() {
-		defer close(asking)
-		s, serr = r.c.Survey(ctx, r.cfg.Plane, false)
-	}()
-	for _, object := range r.sh.Writers {
-		w, err := parseWorkload(object)
-		if err != nil {
-			return err
-		}
-		if err := r.gone(ctx, w); err != nil {
-			return err
-		}
-	}
-	if <-asking; serr != nil {
-		return serr
-	}
-	live := int64(0)
-	asked := ""
-	for _, m := range s.Members {
-		if m.Status != nil {
-			live = max(live, m.Status.Revision)
-		}
-		if m.Healthy && !m.Learner && m.Source != nil {
-			asked = m.Source.Name
-		}
-	}
-	if !r.sh.BumpAsked && live >= r.sh.Snapshot.Revision+r.sh.Bump {
-		return fmt.Errorf("check revision: it is %d now, and the restored one would be %d; restore again", live, r.sh.Snapshot.Revision+r.sh.Bump)
-	}
-	if asked == "" {
-		r.d.Report.Warn("no member is healthy, so that none can be watched for writers that are not known; without a quorum nothing can be written")
-		return nil
-	}
-	st, err := r.asker(ctx, asked)
-	if err != nil {
-		return err
-	}
-	key, rev, err := st.Puts(ctx, quietFor)
-	if err != nil {
-		return fmt.Errorf("watch for writers: %w", err)
-	}
-	if key != "" {
-		if err := r.idle(ctx); err != nil { // a writer that is known is back
-			return err
-		}
-		return refuse("find what writes it, and name it with --writer KIND/NAME", "wait for silence: something still writes to this etcd: key %s at revision %d", key, rev)
-	}
-	return nil
-}
-
-// quietFor is how long nobody may write: controllers that come by now and then do so every few seconds.
-const quietFor = 10 * time.Second
-
 // etcdUp starts the members on the new data. Success is that all are one
 // healthy cluster, the predicted one, above the old revision.
 func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
@@ -230,9 +171,6 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 	if len(asked) != len(r.sh.Members) {
 		return fmt.Sprintf("%d members of %d", len(asked), len(r.sh.Members)), false, nil
 	}
-	if slices.Contains(s.Alarms, "CORRUPT") {
-		return "", false, &stopWaiting{errors.New("start etcd: it has a CORRUPT alarm")}
-	}
 	for _, m := range asked {
 		switch {
 		case m.Corrupt():
@@ -241,7 +179,7 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.ClusterID.String() != r.sh.ClusterID:
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is in cluster %s, not in the restored one, %s", m.Name, m.Status.ClusterID, r.sh.ClusterID)}
-		case !m.Healthy:
+		case !m.Healthy && !refusesAll(m): // an alarm that came with the snapshot is disarmed next
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.Revision < r.sh.Snapshot.Revision+r.sh.Bump:
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
@@ -271,8 +209,8 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 	return nil
 }
 
-// alarms takes back what a full database left in the snapshot: with it the API
-// servers could not write a single key. Alarms are the cluster's, but each member
+// alarms takes back what a full database left in the snapshot, or a member whose
+// data was corrupt: with it the API servers could not write, or do anything. Alarms are the cluster's, but each member
 // has a database of its own, and the first that is full raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	did := make([]*agent.DisarmReply, len(r.sh.Members))
@@ -284,6 +222,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 			return nil
 		})
 	}
+	var told []etcd.ID
 	for i, m := range r.sh.Members {
 		if did[i] == nil {
 			var err error
@@ -293,6 +232,13 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 		}
 		if did[i].Disarmed > 0 || did[i].Freed > 0 {
 			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did[i].Disarmed, did[i].Freed)
+		}
+		for _, former := range did[i].Corrupt {
+			if slices.Contains(told, former) { // by another member
+				continue
+			}
+			told = append(told, former)
+			r.d.Report.Warn("when the snapshot was taken, etcd had found the data of its member %s corrupt; that alarm is disarmed: if the snapshot is of that member, compare it with another one", former)
 		}
 	}
 	return nil
@@ -307,7 +253,7 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 		if did, err = st.Disarm(ctx); err == nil {
 			return "", true, nil
 		}
-		if reach.Refused(err) == agent.CodeQuota {
+		if code := reach.Refused(err); code == agent.CodeQuota || code == agent.CodeAlarm {
 			return "", false, &stopWaiting{err}
 		}
 		// The member may have got its address only after it was found.

@@ -43,7 +43,7 @@ func hotSteps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	add(kindHotSwitch, "", "freeze etcd on all members; when all are frozen, exchange old data and new, and kill it, so that its pods start it again",
 		"exchange them back, as long as the new cluster has not had a leader; after that, only forward", true)
 	add(kindHotUp, "", "wait until all members are one healthy cluster; from its first leader on, only forward", "", true)
-	add(kindAlarms, "", "disarm NOSPACE alarms that came with the snapshot", "", false)
+	add(kindAlarms, "", "disarm alarms that came with the snapshot", "", false)
 	add(kindHotServe, "", "wait until all writers are ready; none was stopped", "", false)
 	if sc.access != nil {
 		add(kindCaches, "", whatCaches, "", false)

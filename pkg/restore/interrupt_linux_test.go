@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -160,6 +162,56 @@ func TestRestore(t *testing.T) {
 				t.Errorf("the controller manager was restarted %d times", w.pods[manager])
 			}
 		})
+	}
+}
+
+// TestAlarmInSnapshot: etcd had found a member's data corrupt when the snapshot was taken. Nothing could be asked of a
+// cluster that had this alarm.
+func TestAlarmInSnapshot(t *testing.T) {
+	t.Parallel()
+	w, _, _ := restored(t, 3, func(w *world) {
+		m := w.etcd.Members[0]
+		alarms := pb.NewMaintenanceClient(m.Client(t).ActiveConnection())
+		change := func(action pb.AlarmRequest_AlarmAction) {
+			if _, err := alarms.Alarm(t.Context(), &pb.AlarmRequest{Action: action, MemberID: 0xbad, Alarm: pb.AlarmType_CORRUPT}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := m.Client(t).Delete(t.Context(), afterKey); err != nil {
+			t.Fatal(err)
+		}
+		change(pb.AlarmRequest_ACTIVATE)
+		w.save()
+		change(pb.AlarmRequest_DEACTIVATE)
+		w.etcd.Put(t, afterKey, "x")
+	})
+	if !w.disarmed {
+		t.Error("there was no alarm")
+	}
+}
+
+// TestDiffers: a disk gives back something else than was written. The restore is done, and that is told.
+func TestDiffers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
+	c := w.client(-1)
+	r := w.operate(c)
+	runner := r.runner(c)
+	disarm := runner.Actions[kindAlarms]
+	runner.Actions[kindAlarms] = action{do: func(ctx context.Context, task *plan.Task) error {
+		m := w.etcd.Members[2]
+		w.etcd.Put(t, "/registry/late", "x")
+		m.Shutdown(t)
+		m.Tamper(t)
+		m.Start(t)
+		m.Wait(t)
+		return disarm.Do(ctx, task)
+	}}
+	if err := runner.Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.sh.Different(); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "m3") {
+		t.Errorf("not told which differs: %v", err)
 	}
 }
 

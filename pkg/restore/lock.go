@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type lock struct {
 	name   string
 	holder string
 	lost   context.Context // ends when it is another's, whatever becomes of the operation
+	lose   context.CancelCauseFunc
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 
@@ -34,6 +36,9 @@ type lock struct {
 	seen   string
 	since  time.Time
 	silent bool
+
+	mu      sync.Mutex
+	renewed time.Time // when this client has last seen that it holds the lock, by the wall clock: that goes on while a machine sleeps
 }
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
@@ -59,12 +64,12 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 		return nil, nil, err
 	}
 	held, release := context.WithCancelCause(ctx)
-	lost, lose := context.WithCancelCause(context.WithoutCancel(ctx))
-	context.AfterFunc(lost, func() { release(context.Cause(lost)) })
+	l.lost, l.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(l.lost, func() { release(context.Cause(l.lost)) })
 	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.stop, l.lost = stop, lost
-	l.done.Go(func() { l.renew(rctx, d.Now, lose) })
-	return held, l, nil
+	l.stop = stop
+	l.done.Go(func() { l.renew(rctx, d.Now) })
+	return context.WithValue(held, lockKey{}, l), l, nil
 }
 
 func (l *lock) take(ctx context.Context, now func() time.Time) error {
@@ -72,8 +77,10 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 	seconds := int32(leaseFor / time.Second)
 	want := coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
 	lease := &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: want}
+	asked := time.Now()
 	_, err := l.leases.Create(ctx, lease, metav1.CreateOptions{})
 	if err == nil {
+		l.confirm(asked)
 		return nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
@@ -93,7 +100,15 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 	if _, err := l.leases.Update(ctx, old, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("take lock %s: %w", l.name, err)
 	}
+	l.confirm(asked)
 	return nil
+}
+
+// confirm says that the lock was this client's when it asked.
+func (l *lock) confirm(asked time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewed = asked.Round(0)
 }
 
 // expired goes by the clocks of both machines: reason enough to wait and see, not to take it.
@@ -104,7 +119,7 @@ func expired(l *coordv1.Lease, now time.Time) bool {
 	return now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second
 }
 
-func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.CancelCauseFunc) {
+func (l *lock) renew(ctx context.Context, now func() time.Time) {
 	tick := time.NewTicker(leaseFor / 5)
 	defer tick.Stop()
 	for {
@@ -113,27 +128,75 @@ func (l *lock) renew(ctx context.Context, now func() time.Time, lost context.Can
 			return
 		case <-tick.C:
 		}
-		cctx, cancel := context.WithTimeout(ctx, renewTimeout)
-		lease, err := l.leases.Get(cctx, l.name, metav1.GetOptions{})
-		cancel()
-		if apierrors.IsNotFound(err) {
-			lost(fmt.Errorf("%w: lock %s was deleted", plan.ErrAbandoned, l.name))
+		asked := time.Now()
+		lease, err := l.look(ctx)
+		if errors.Is(err, plan.ErrAbandoned) {
 			return
 		}
 		if err != nil {
 			continue // an API server that is away now may be back; another client can take the lock only through it
 		}
-		if value(lease.Spec.HolderIdentity) != l.holder {
-			lost(fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, l.name, value(lease.Spec.HolderIdentity)))
-			return
-		}
 		t := metav1.NewMicroTime(now())
 		lease.Spec.RenewTime = &t
-		cctx, cancel = context.WithTimeout(ctx, renewTimeout)
-		_, _ = l.leases.Update(cctx, lease, metav1.UpdateOptions{})
+		cctx, cancel := context.WithTimeout(ctx, renewTimeout)
+		if _, err := l.leases.Update(cctx, lease, metav1.UpdateOptions{}); err == nil {
+			l.confirm(asked)
+		}
 		cancel()
 	}
 }
+
+// look reads the lease; the lock is lost if that is another's.
+func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		err = fmt.Errorf("%w: lock %s was deleted", plan.ErrAbandoned, l.name)
+	case err == nil && value(lease.Spec.HolderIdentity) != l.holder:
+		err = fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, l.name, value(lease.Spec.HolderIdentity))
+	}
+	if errors.Is(err, plan.ErrAbandoned) {
+		l.lose(err)
+	}
+	return lease, err
+}
+
+// held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
+func (l *lock) held(ctx context.Context) error {
+	l.mu.Lock()
+	overdue := time.Now().Round(0).Sub(l.renewed) > leaseFor/2
+	l.mu.Unlock()
+	if !overdue {
+		return nil
+	}
+	_, err := l.look(ctx)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, plan.ErrAbandoned) { // the renewal has found it out first
+		return cause
+	}
+	return err
+}
+
+type lockKey struct{}
+
+// Fence is for a rest.Config's Wrap: what changes something is sent only while the operation that sends it has its lock.
+// A client that was stopped, or whose machine slept, does not know yet that another has gone on in its place.
+func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
+
+type fence struct{ next http.RoundTripper }
+
+func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
+	if l, ok := req.Context().Value(lockKey{}).(*lock); ok && req.Method != http.MethodGet {
+		if err := l.held(req.Context()); err != nil {
+			return nil, err
+		}
+	}
+	return f.next.RoundTrip(req)
+}
+
+// WrappedRoundTripper lets client-go find the transport below.
+func (f fence) WrappedRoundTripper() http.RoundTripper { return f.next }
 
 // renewTimeout is for one call, so that a connection that swallows everything costs one renewal and not all.
 const renewTimeout = 5 * time.Second

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -100,6 +101,98 @@ func (r *run) deletePods(ctx context.Context, w workload, grace *int64) error {
 	}
 	return nil
 }
+
+// quiet proves that nobody writes any more, and that the bump still suffices.
+func (r *run) quiet(ctx context.Context, _ *plan.Task) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := r.writersGone(ctx); err != nil {
+			stop(err)
+		}
+	}()
+	if err := r.silent(ctx, ended); err != nil {
+		stop(err)
+	}
+	<-ended
+	return context.Cause(ctx)
+}
+
+func (r *run) writersGone(ctx context.Context) error {
+	for _, object := range r.sh.Writers {
+		w, err := parseWorkload(object)
+		if err != nil {
+			return err
+		}
+		if err := r.gone(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// silent watches from when the writers were told to end: the seconds in which they still do, and write nothing any more,
+// count. The revision is asked then, too: what they still write is far less than the margin.
+func (r *run) silent(ctx context.Context, ended <-chan struct{}) error {
+	s, err := r.c.Survey(ctx, r.cfg.Plane, false)
+	if err != nil {
+		return err
+	}
+	live := int64(0)
+	asked := ""
+	for _, m := range s.Members {
+		if m.Status != nil {
+			live = max(live, m.Status.Revision)
+		}
+		if m.Healthy && !m.Learner && m.Source != nil {
+			asked = m.Source.Name
+		}
+	}
+	if !r.sh.BumpAsked && live >= r.sh.Snapshot.Revision+r.sh.Bump {
+		return fmt.Errorf("check revision: it is %d now, and the restored one would be %d; restore again", live, r.sh.Snapshot.Revision+r.sh.Bump)
+	}
+	if asked == "" {
+		r.d.Report.Warn("no member is healthy, so that none can be watched for writers that are not known; without a quorum nothing can be written")
+		return nil
+	}
+	st, err := r.asker(ctx, asked)
+	if err != nil {
+		return err
+	}
+	for {
+		alone := isClosed(ended) // before the watch begins: whatever it sees is a stranger's
+		key, rev, err := st.Puts(ctx, quietFor)
+		switch {
+		case err != nil:
+			return fmt.Errorf("watch for writers: %w", err)
+		case key == "" && isClosed(ended):
+			return nil
+		case key == "": // a writer that still ends may write yet
+			<-ended
+		case alone:
+			if err := r.idle(ctx); err != nil { // a writer that is known is back
+				return err
+			}
+			return refuse("find what writes it, and name it with --writer KIND/NAME", "wait for silence: something still writes to this etcd: key %s at revision %d", key, rev)
+		default:
+			time.Sleep(poll)
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// quietFor is how long nobody may write: controllers that come by now and then do so every few seconds.
+const quietFor = 10 * time.Second
 
 func (r *run) scaleBack(ctx context.Context, t *plan.Task) error {
 	w, err := parseWorkload(t.Object)

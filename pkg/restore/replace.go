@@ -179,7 +179,12 @@ func votes(m survey.Member) bool {
 	if m.Status == nil || m.Learner || m.Corrupt() {
 		return false
 	}
-	return m.Healthy || m.Status.Leader != 0 && strings.Contains(m.Error, "corrupt cluster")
+	return m.Healthy || refusesAll(m)
+}
+
+// refusesAll tells whether a member takes part, and serves nothing for an alarm's sake.
+func refusesAll(m survey.Member) bool {
+	return m.Status != nil && m.Status.Leader != 0 && strings.Contains(m.Error, "corrupt cluster")
 }
 
 func because(m survey.Member) string {

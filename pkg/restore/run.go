@@ -190,7 +190,8 @@ func (p *Prepared) Run(ctx context.Context) error {
 
 // locked holds the lock while f runs, and leaves no utility pod behind.
 func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) error) (err error) {
-	ctx, l, err := acquire(ctx, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
+	outer := ctx
+	ctx, l, err := acquire(outer, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
 	if err != nil {
 		return err
 	}
@@ -198,7 +199,7 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 		if errors.Is(err, plan.ErrUndone) || err == nil && r.op.Phase == plan.WentBack {
 			r.serveAgain(context.WithoutCancel(ctx))
 		}
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(outer), time.Minute) // also without the lock
 		defer cancel()
 		if errors.Is(err, plan.ErrAbandoned) || errors.Is(context.Cause(ctx), plan.ErrAbandoned) {
 			err = errors.Join(err, r.closeOwn(dctx), l.release(dctx)) // the other pods are the other client's

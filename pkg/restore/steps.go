@@ -109,7 +109,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 		add(kindRelease, "", "remove the utility pods: etcd's need the volumes", "", outage)
 	}
 	add(kindEtcdUp, sh.StatefulSet, fmt.Sprintf("scale %s to %d; wait until all members are one healthy cluster", set, sh.Replicas), "scale it to 0", outage)
-	add(kindAlarms, "", "disarm NOSPACE alarms that came with the snapshot", "", outage)
+	add(kindAlarms, "", "disarm alarms that came with the snapshot", "", outage)
 	for _, w := range sc.writers {
 		if w.Replicas > 0 {
 			add(kindWriterUp, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s back to %d", w.ID(), w.Replicas), "", outage, func(s *plan.Step) { s.Commit = true })

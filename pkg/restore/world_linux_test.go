@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -55,6 +56,7 @@ type world struct {
 	begun    int                 // how often they had been when it began
 	saved    []byte              // the journal
 
+	disarmed  bool           // an alarm came with the snapshot
 	exclusive bool           // the volumes are one pod's at a time
 	utility   map[string]int // utility pods that have a volume, by operation
 
@@ -100,10 +102,16 @@ func newWorld(t *testing.T, members int) *world {
 	w.set = &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet, Namespace: testNamespace}, Spec: appsv1.StatefulSetSpec{PodManagementPolicy: appsv1.OrderedReadyPodManagement}}
 	w.etcd.Put(t, beforeKey, "x")
 	w.snapshot = filepath.Join(w.dir, "snapshot.db")
-	etcdtest.Tool(t, b.Etcdctl, "--endpoints", w.etcd.Members[0].Endpoint, "snapshot", "save", w.snapshot)
+	w.save()
 	w.etcd.Put(t, afterKey, "x")
 	w.before = w.facts()
 	return w
+}
+
+// save takes the snapshot.
+func (w *world) save() {
+	w.t.Helper()
+	etcdtest.Tool(w.t, etcdtest.Find(w.t, "3.6").Etcdctl, "--endpoints", w.etcd.Members[0].Endpoint, "snapshot", "save", w.snapshot)
 }
 
 func (w *world) facts() facts {
@@ -356,6 +364,14 @@ func (p *place) Puts(ctx context.Context, _ time.Duration) (string, int64, error
 }
 
 func (p *place) KubeSystemUID(context.Context) (string, error) { return "", p.c.alive() }
-func (p *place) Disarm(context.Context) (*agent.DisarmReply, error) {
-	return &agent.DisarmReply{}, p.c.alive()
+
+// Disarm has etcd's own tool do it; what the agent does is shown by its own tests.
+func (p *place) Disarm(ctx context.Context) (*agent.DisarmReply, error) {
+	out, err := exec.CommandContext(ctx, etcdtest.Find(p.c.t, "3.6").Etcdctl, "--endpoints", p.m.Endpoint, "alarm", "disarm").Output()
+	if len(out) > 0 {
+		p.c.mu.Lock()
+		defer p.c.mu.Unlock()
+		p.c.disarmed = true
+	}
+	return &agent.DisarmReply{}, errors.Join(err, p.c.alive())
 }

@@ -117,7 +117,13 @@ func TestRestoreHotInterrupted(t *testing.T) {
 	w.writes(t, 20)
 	r := u.c.etcd(t, "restore", "resume", "-n", u.Namespace, "--yes").exits(0).says(`restored .*`)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	u.restoredSince(t, w, began, taken, before)
+	w.writes(t, 20)
+	w.restored(t, taken, w.outage(began))
+	u.settled(t, before)
+	id := u.c.etcd(t, "restore", "status", "-n", u.Namespace, "-o", "jsonpath={.items[0].id}").exits(0).stdout
+	u.takenBack(t, w, began, id)
+	u.settled(t, before)
+	u.cleanRestores(t)
 }
 
 // TestRestoreLongStale: without a bump the restored revisions are below what an API server has in its caches, which it would

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -154,4 +155,48 @@ func TestRestoreLongExclusive(t *testing.T) {
 	u.ready(t)
 	w.writes(t, 20)
 	u.unchanged(t, before)
+}
+
+// TestRestoreLongHidden: a program writes to etcd, and nothing tells that it does. It is noticed; once named it is stopped.
+func TestRestoreLongHidden(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1, APIServers: 1})
+	u.apply(t, "nightshift.yaml")
+	u.kubectl(t, "rollout", "status", "--timeout=1m", "deployment/night-shift")
+	w := u.write(t)
+	w.writes(t, 20)
+	before := u.state(t)
+	taken := u.backup(t)
+	w.writes(t, 20)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").
+		fails(1, `.*something still writes to this etcd: key /night-shift.*`, `.*--writer KIND/NAME`).says(`everything was undone: .*`)
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--writer", "Deployment/day-shift", "--yes").exits(1).says(`error: .*day-shift.*`)
+	w.writes(t, 20)
+	began := time.Now()
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--writer", "deployment/night-shift", "--yes", "-v").exits(0).
+		says(`.*scale writer Deployment/night-shift from 1 to 0 \(named by --writer\).*`)
+	u.restoredSince(t, w, began, taken, before)
+}
+
+// TestRestoreLongStolen: a client is stopped for longer than its lock lasts, as on a machine that sleeps, and another takes
+// everything back. When the first goes on, it must not change anything any more.
+func TestRestoreLongStolen(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1, APIServers: 1})
+	w := u.write(t)
+	w.writes(t, 20)
+	before := u.state(t)
+	taken := u.backup(t)
+	w.writes(t, 20)
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v")
+	p.err.shows(t, 2*time.Minute, "scale StatefulSet kube-etcd from 1 to 0")
+	p.signal(syscall.SIGSTOP)
+	r := u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes", "-v").exits(0)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`.* is as it was before operation .*`)
+	p.signal(syscall.SIGCONT)
+	stopped := p.wait()
+	t.Logf("the first client:\n%s", stopped.stderr)
+	stopped.exits(1).says(`error: .*another client has taken the operation up.*`).says(`warning: operation \S+ is another client.s now; .*`)
+	w.writes(t, 20)
+	w.allThere(t)
+	u.settled(t, before)
 }

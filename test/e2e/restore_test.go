@@ -237,12 +237,24 @@ func TestReplaceMember(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
 	w := u.write(t)
 	w.writes(t, 40)
-	before := u.state(t)
+	before, taken := u.state(t), u.backup(t)
 	u.c.inNode(t, u.Volumes[1], fmt.Sprintf("rm -rf %s/1/member/wal", u.Folder()))
 	u.kubectl(t, "delete", "pod", u.pod(1), "--grace-period=0", "--force")
 	others := u.neighbours(t, 1)
 	plan := u.c.etcd(t, "restore", u.target(), "--member", "1", "--dry-run=client").exits(0)
 	plan.prints(`^Replace member kube-etcd-1 of ` + u.target())
+	// A snapshot besides is not what is needed: that is said, and asked.
+	args := []string{"restore", u.target(), "--from", taken.file, "--member", "1"}
+	u.c.etcd(t, append(args, "--yes")...).fails(1, `restore member from a snapshot: the other members have quorum and all of the data; .*`, `replace it without the snapshot: leave out --from; .*`)
+	p, person := startOnTerminal(t, u.c.kubeconfig, args...)
+	p.out.shows(t, time.Minute, `The other members have quorum and all of the data\.(?s:.*)Replace member 1 without the snapshot\? \[y/N\] `)
+	if _, err := person.WriteString("n\n"); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.wait().exits(1); !strings.Contains(r.stdout, "nothing was changed: not confirmed") {
+		t.Errorf("not said that nothing was changed: %s", r)
+	}
+	u.unchanged(t, before)
 	r := u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes", "-v").exits(0).says(`replaced member kube-etcd-1 of .*`)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	w.writes(t, 20)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -43,12 +44,27 @@ func wayTakenBack(t *testing.T, u *user) {
 	taken := u.backup(t)
 	w.writes(t, 20)
 	begun := time.Now()
-	out := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-o", "json").exits(0).restored()
+	in, err := os.Open(taken.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	p := prepared(t, u.c.kubeconfig, "", "restore", u.target(), "--from", "-", "--yes", "-o", "json")
+	p.cmd.Stdin = in
+	p.begin()
+	out := p.wait().exits(0).restored()
+	u.takenBack(t, w, begun, out.Operation.ID)
+	t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
+}
+
+// takenBack takes a restore back that began then, after clients have seen it.
+func (u *user) takenBack(t testing.TB, w *writer, begun time.Time, operation string) {
+	t.Helper()
 	w.writes(t, 20)
 	restored := w.outage(begun).up
 	w.writes(t, 20)
 	again := time.Now()
-	r := u.c.etcd(t, "restore", "undo", "-n", u.Namespace, out.Operation.ID, "--yes", "-v").exits(0)
+	r := u.c.etcd(t, "restore", "undo", "-n", u.Namespace, operation, "--yes", "-v").exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`restored .*`)
 	w.writes(t, 20)
@@ -73,7 +89,6 @@ func wayTakenBack(t *testing.T, u *user) {
 			t.Errorf("no object %s", what)
 		}
 	}
-	t.Logf("the informer converged after %.1f s", v.converged(t, patience).Seconds())
 }
 
 // backup is what is restored; it holds what was acknowledged before begin and nothing from after end.
@@ -313,13 +328,23 @@ func wayAllLost(t *testing.T, u *user) {
 	u.allHave(t)
 	began := time.Now()
 	u.spoil(t)
-	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v").exits(0)
+	budget := u.budget(t)
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--keep-budgets", "--yes", "-v").exits(0)
+	if now := u.budget(t); now != budget {
+		t.Errorf("the budget was to be kept: it was %s, and is %s", budget, now)
+	}
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`warning: no member is healthy, and the volume of member kube-etcd-\d holds revision \d+, the snapshot \d+: .*--from member/kube-etcd-\d restores what the volume holds`)
 	r.says(`warning: no safety backup: .*`)
 	w.writes(t, 20)
 	o := w.outage(began)
 	w.restored(t, taken, o)
+}
+
+// budget is which one there is: another after it was deleted and made anew.
+func (u *user) budget(t testing.TB) string {
+	t.Helper()
+	return u.kubectl(t, "get", "poddisruptionbudget", "kube-apiserver-pdb", "-o", "jsonpath={.metadata.uid}")
 }
 
 // wayFileLeft: no member runs any more, and there is no snapshot. One member's database file is restored on all.
@@ -329,7 +354,11 @@ func wayFileLeft(t *testing.T, u *user) {
 	w.end()
 	u.allHave(t)
 	u.spoil(t)
+	budget := u.budget(t)
 	r := u.c.etcd(t, "restore", u.target(), "--from", "member/1", "--yes", "-v").exits(0)
+	if now := u.budget(t); now == budget {
+		t.Errorf("the budget was not away: it is still %s", now)
+	}
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`.*copying its database file.*`)
 	w.allThere(t)

@@ -111,7 +111,7 @@ func userCluster(t testing.TB, c *cluster, o userOptions) *user {
 			c.inNode(t, node, fmt.Sprintf("mount -t tmpfs -o mode=700,size=%s tmpfs %s/%d", o.Disk, u.Folder(), i))
 		}
 	}
-	u.apply(t)
+	u.apply(t, "user.yaml")
 	u.ready(t)
 	u.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(u.kubeconfig, u.PKI.kubeconfig(t, u.address(t, "kube-apiserver"), u.PKI.Admin), 0o600); err != nil {
@@ -197,13 +197,14 @@ func (u *user) Pause() int {
 	return 10
 }
 
-func (u *user) apply(t testing.TB) {
+// apply makes what a file in testdata says of this user cluster.
+func (u *user) apply(t testing.TB, file string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "user.yaml"))
+	text, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := template.Must(template.New("user").Funcs(template.FuncMap{
+	tmpl := template.Must(template.New(file).Funcs(template.FuncMap{
 		"b64":     base64.StdEncoding.EncodeToString,
 		"manager": func() []byte { return u.PKI.kubeconfig(t, "https://kube-apiserver:6443", u.PKI.Manager) },
 	}).Parse(string(text)))
