@@ -161,6 +161,11 @@ func disarmFormer(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm) (forme
 	return former, nil
 }
 
+// Calm tells from its status that a member gives RequestDisarm nothing to do.
+func Calm(st *etcd.Status) bool {
+	return len(st.Errors) == 0 && (st.DBSizeQuota == 0 || float64(st.DBSize) < nearlyFull*float64(st.DBSizeQuota))
+}
+
 // shrink compacts and defragments a member whose database fills its quota. Where no alarm says so, only what etcd
 // itself tells of its quota counts, and nothing is refused that has room left.
 func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {

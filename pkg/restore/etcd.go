@@ -185,6 +185,7 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
 		}
 	}
+	r.calm = !slices.ContainsFunc(asked, func(m survey.Member) bool { return !agent.Calm(m.Status) })
 	return "", true, nil
 }
 
@@ -213,6 +214,9 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 // data was corrupt: with it the API servers could not write, or do anything. Alarms are the cluster's, but each member
 // has a database of its own, and the first that is full raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
+	if r.calm { // part of the outage: nobody is asked for nothing
+		return nil
+	}
 	did := make([]*agent.DisarmReply, len(r.sh.Members))
 	if !r.sh.Hot { // otherwise one after the other: a member that is defragmented does not answer, and API servers ask
 		_ = r.each(func(i int, m *MemberRecord) error {
