@@ -36,12 +36,12 @@ const (
 )
 
 // UnpackRequest makes a plain file of an uploaded one that is a zstd stream, and removes that. Size and SHA256 (hex) are
-// what the plain file has to have.
+// what the plain file has to have; no SHA256 means that etcd's tool will check it.
 type UnpackRequest struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // PrepareRequest asks for room for a snapshot.

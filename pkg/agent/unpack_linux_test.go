@@ -34,6 +34,8 @@ func TestUnpack(t *testing.T) {
 		"larger than told":   {packed, size - 1, hash, false},
 		"smaller than told":  {packed, size + 1, hash, false},
 		"another one":        {packed, size, hex.EncodeToString(other[:]), false},
+		"summed elsewhere":   {packed, size, "", true},
+		"that, but larger":   {packed, size - 1, "", false},
 		"cut":                {packed[:len(packed)-3], size, hash, false},
 		"not compressed":     {plain, size, hash, true},
 		"nothing of a zstd":  {packed[:3], size, hash, false},

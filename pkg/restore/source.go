@@ -2,6 +2,8 @@ package restore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +26,7 @@ type source struct {
 	kubeSystemUID string
 	sidecar       *snapshot.Sidecar // nil: there is none
 	packed        string            // zstd; "": not yet, or not possible
+	packedProven  bool              // what was packed is what was proven
 	packing       sync.Once
 }
 
@@ -100,7 +103,7 @@ func (s *source) content() (c reach.Content, end func(), err error) {
 	}
 	end = func() { _, _ = plain.Close(), packed.Close() }
 	if info, err := packed.Stat(); err == nil {
-		c.Packed, c.PackedSize = packed, info.Size()
+		c.Packed, c.PackedSize, c.PackedProven = packed, info.Size(), s.packedProven && !s.Raw
 	}
 	return c, end, nil
 }
@@ -115,30 +118,34 @@ func (s *source) pack() string {
 		s.temp = dir
 	}
 	path := filepath.Join(s.temp, "snapshot.db.zst")
-	if err := compress(s.path, path); err != nil {
+	sum, err := compress(s.path, path)
+	if err != nil {
 		_ = os.Remove(path)
 		return ""
 	}
+	s.packedProven = sum == s.SHA256
 	return path
 }
 
-func compress(from, to string) (err error) {
+// compress returns the sha256 (hex) of what it read: once here is less than once on each member.
+func compress(from, to string) (sum string, err error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer in.Close()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	enc, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = io.Copy(enc, in)
-	return errors.Join(err, enc.Close())
+	h := sha256.New()
+	_, err = io.Copy(enc, io.TeeReader(in, h))
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, enc.Close())
 }
 
 func (s *source) close() {
