@@ -14,7 +14,7 @@ import (
 const (
 	RequestPuts     = "puts"     // PutsRequest → PutsReply
 	RequestIdentity = "identity" // Endpoint → IdentityReply
-	RequestDisarm   = "disarm"   // Endpoint → DisarmReply
+	RequestDisarm   = "disarm"   // DisarmRequest → DisarmReply
 )
 
 // CodeQuota: the database fills its quota even after it has been defragmented.
@@ -41,13 +41,17 @@ type IdentityReply struct {
 	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
 }
 
-// DisarmReply says what was done about alarms.
+// DisarmRequest asks for an etcd without alarms.
+type DisarmRequest struct {
+	Endpoint
+	// Corrupt: CORRUPT alarms that name none of its members came with the snapshot. Without it they are new, and stay.
+	Corrupt bool `json:"corrupt,omitempty"`
+}
+
+// DisarmReply says what was done about NOSPACE alarms: bytes that were given back by compaction and defragmentation come first.
 type DisarmReply struct {
-	// Disarmed alarms were NOSPACE ones; Freed bytes were given back by compaction and defragmentation first.
 	Disarmed int   `json:"disarmed"`
 	Freed    int64 `json:"freed,omitempty"`
-	// Corrupt are former members, of which etcd had said that their data is corrupt.
-	Corrupt []etcd.ID `json:"corrupt,omitempty"`
 }
 
 // with dials for one request.
@@ -107,63 +111,72 @@ const fullShare = 0.8
 // nearlyFull is the same where there is no alarm.
 const nearlyFull = 0.9
 
-// disarm takes back the alarms that a snapshot brought along: they name a member
-// that no longer exists, and refuse every write, or everything. A database that fills its quota is made
-// smaller also where there is no alarm yet: the first write would raise it.
+// disarm takes back the alarms that a snapshot brought along: they name a member that no longer exists, and refuse every
+// write. A database that fills its quota is made smaller also where there is no alarm yet: the first write would raise it.
 func disarm(ctx context.Context, s *Session) error {
-	var req Endpoint
+	var req DisarmRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, defragTimeout)
 	defer cancel()
 	return req.with(ctx, func(c *etcd.Conn) error {
-		alarms, err := c.Alarms(ctx)
+		did, err := Disarm(ctx, c, req.Corrupt)
 		if err != nil {
 			return err
 		}
-		var did DisarmReply
-		if did.Corrupt, err = disarmFormer(ctx, c, alarms); err != nil { // first: until then nothing can be compacted
-			return err
-		}
-		alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
-		if did.Freed, err = shrink(ctx, c, len(alarms) > 0); err != nil {
-			return err
-		}
-		for _, a := range alarms {
-			if err := c.DisarmAlarm(ctx, a); err != nil {
-				return err
-			}
-		}
-		did.Disarmed = len(alarms)
 		return s.End(did)
 	})
 }
 
-// disarmFormer takes back the CORRUPT alarms of members that are none any more, and refuses those of members that are.
-func disarmFormer(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm) (former []etcd.ID, err error) {
-	list, err := c.Membership(ctx)
+// Disarm is what RequestDisarm does.
+func Disarm(ctx context.Context, c *etcd.Conn, corrupt bool) (*DisarmReply, error) {
+	alarms, err := c.Alarms(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if err := disarmCorrupt(ctx, c, alarms, corrupt); err != nil { // first: until then nothing can be compacted
+		return nil, err
+	}
+	alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
+	did := &DisarmReply{Disarmed: len(alarms)}
+	if did.Freed, err = shrink(ctx, c, len(alarms) > 0); err != nil {
+		return nil, err
+	}
 	for _, a := range alarms {
-		if a.Type != "CORRUPT" {
-			continue
-		}
-		if slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }) {
-			return nil, frame.Errorf(CodeAlarm, "member %s has a CORRUPT alarm", a.MemberID)
-		}
 		if err := c.DisarmAlarm(ctx, a); err != nil {
 			return nil, err
 		}
-		former = append(former, a.MemberID)
 	}
-	return former, nil
+	return did, nil
+}
+
+// disarmCorrupt takes back CORRUPT alarms of former members, or of none: etcd cannot always tell whose data is corrupt.
+func disarmCorrupt(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm, former bool) error {
+	list, err := c.Membership(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range alarms {
+		switch {
+		case a.Type != "CORRUPT":
+			continue
+		case !former || slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }):
+			return frame.Errorf(CodeAlarm, "etcd has found data corrupt, of member %s", a.MemberID)
+		}
+		if err := c.DisarmAlarm(ctx, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Calm tells from its status that a member gives RequestDisarm nothing to do.
-func Calm(st *etcd.Status) bool {
-	return len(st.Errors) == 0 && (st.DBSizeQuota == 0 || float64(st.DBSize) < nearlyFull*float64(st.DBSizeQuota))
+func Calm(st *etcd.Status) bool { return len(st.Errors) == 0 && !fills(st, nearlyFull) }
+
+// fills tells whether a database has that share of its quota. etcd 3.5 does not tell its quota.
+func fills(st *etcd.Status, share float64) bool {
+	return st.DBSizeQuota > 0 && float64(st.DBSize) >= share*float64(st.DBSizeQuota)
 }
 
 // shrink compacts and defragments a member whose database fills its quota. Where no alarm says so, only what etcd
@@ -173,13 +186,12 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	quota, share, limit := st.DBSizeQuota, fullShare, fullShare
+	share, limit := fullShare, fullShare
 	if !alarmed {
 		share, limit = nearlyFull, 1
 	}
-	full := func(size int64, share float64) bool { return float64(size) >= share*float64(quota) }
-	// etcd 3.5 does not tell its quota. An alarm says that the database filled one.
-	if quota == 0 && !alarmed || quota > 0 && !full(st.DBSize, share) {
+	unknown := alarmed && st.DBSizeQuota == 0 // the alarm says that it was filled
+	if !unknown && !fills(st, share) {
 		return 0, nil
 	}
 	if err := c.Compact(ctx, st.Revision); err != nil {
@@ -192,8 +204,8 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if quota > 0 && full(after.DBSize, limit) {
-		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, quota)
+	if fills(after, limit) {
+		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, after.DBSizeQuota)
 	}
 	return st.DBSize - after.DBSize, nil
 }

@@ -45,7 +45,7 @@ func TestDisarm(t *testing.T) {
 				cl := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{etcdtest.Find(t, minor)}, Args: []string{"--quota-backend-bytes=16777216"}})
 				m := cl.Members[0]
 				fillUp(t, m, live)
-				e := Endpoint{URL: m.Endpoint}
+				e := DisarmRequest{Endpoint: Endpoint{URL: m.Endpoint}}
 				if live {
 					if refused := ask(t, RequestDisarm, e).refusal("raise --quota-backend-bytes"); refused.Code != CodeQuota {
 						t.Errorf("%+v", refused)
@@ -68,14 +68,16 @@ func TestDisarm(t *testing.T) {
 	}
 }
 
-// TestDisarmCorrupt: an alarm that a snapshot brought along goes, that of a member stays.
+// TestDisarmCorrupt: an alarm that a snapshot brought along goes, also one that names nobody; that of a member stays, and
+// so does a new one.
 func TestDisarmCorrupt(t *testing.T) {
 	t.Parallel()
 	for _, minor := range etcdtest.Minors {
 		t.Run(minor, func(t *testing.T) {
 			t.Parallel()
 			m := oneMember(t, minor, false).Members[0]
-			c, e := m.Client(t), Endpoint{URL: m.Endpoint}
+			c := m.Client(t)
+			e := DisarmRequest{Endpoint: Endpoint{URL: m.Endpoint}, Corrupt: true}
 			status, err := c.Status(t.Context(), m.Endpoint)
 			if err != nil {
 				t.Fatal(err)
@@ -89,17 +91,23 @@ func TestDisarmCorrupt(t *testing.T) {
 					t.Fatalf("the alarm stops nothing: %v", err)
 				}
 			}
-			raise(0xbad)
-			var did DisarmReply
-			ask(t, RequestDisarm, e).reply(&did)
-			if len(did.Corrupt) != 1 || did.Corrupt[0] != 0xbad || did.Disarmed != 0 {
-				t.Errorf("%+v", did)
-			}
-			if _, err := c.Put(t.Context(), "b", "c"); err != nil {
-				t.Error(err)
+			for _, nobody := range []uint64{0xbad, 0} {
+				raise(nobody)
+				unseen := DisarmRequest{Endpoint: e.Endpoint}
+				if refused := ask(t, RequestDisarm, unseen).refusal("etcd has found data corrupt"); refused.Code != CodeAlarm {
+					t.Errorf("%+v", refused)
+				}
+				var did DisarmReply
+				ask(t, RequestDisarm, e).reply(&did)
+				if did.Disarmed != 0 {
+					t.Errorf("%+v", did)
+				}
+				if _, err := c.Put(t.Context(), "b", "c"); err != nil {
+					t.Error(err)
+				}
 			}
 			raise(status.Header.MemberId)
-			if refused := ask(t, RequestDisarm, e).refusal("has a CORRUPT alarm"); refused.Code != CodeAlarm {
+			if refused := ask(t, RequestDisarm, e).refusal("etcd has found data corrupt"); refused.Code != CodeAlarm {
 				t.Errorf("%+v", refused)
 			}
 		})

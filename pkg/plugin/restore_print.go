@@ -150,7 +150,7 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		a.say("%s is as it was before operation %s", op.Target, op.ID)
 		return nil
 	case errors.Is(err, plan.ErrAbandoned):
-		a.warn("operation %s is another client's now; how it goes says: kubectl etcd restore status -n %s %[1]s", op.ID, s.Namespace)
+		a.warn("operation %s is not this client's any more; how it goes says: kubectl etcd restore status -n %s %[1]s; if nobody is at it: kubectl etcd restore resume -n %[2]s %[1]s", op.ID, s.Namespace)
 	case errors.Is(err, plan.ErrUndone):
 		a.say("everything was undone: %s is as it was", op.Target)
 	case op.Phase == plan.Failed || op.Phase == plan.GoingBack || op.Phase == plan.Running:

@@ -47,9 +47,9 @@ func (s *Stage) KubeSystemUID(ctx context.Context) (string, error) {
 	return r.KubeSystemUID, nil
 }
 
-// Disarm takes back NOSPACE alarms, after making room where that is needed.
-func (s *Stage) Disarm(ctx context.Context) (*agent.DisarmReply, error) {
-	return ask[agent.DisarmReply](ctx, s, agent.RequestDisarm, s.link.endpoint, nil)
+// Disarm takes back alarms, NOSPACE after making room where that is needed, CORRUPT where that came with the data.
+func (s *Stage) Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error) {
+	return ask[agent.DisarmReply](ctx, s, agent.RequestDisarm, agent.DisarmRequest{Endpoint: s.link.endpoint, Corrupt: corrupt}, nil)
 }
 
 // RemoveOperation deletes all utility pods of an operation, whoever made them.

@@ -85,7 +85,8 @@ type stage interface {
 	Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error)
 	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
 	KubeSystemUID(ctx context.Context) (string, error)
-	Disarm(ctx context.Context) (*agent.DisarmReply, error)
+	// Disarm takes back alarms; with corrupt, also those of data that came with the snapshot.
+	Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error)
 	Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error)
 	// Membership is asked of another member than the stage's.
 	Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error)

@@ -118,6 +118,8 @@ type Shared struct {
 	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Access is how the restored cluster's own API is asked; nil: not at all.
 	Access *access `json:"access,omitempty"`
+	// CorruptAlarm says that etcd had found data corrupt when the snapshot was taken.
+	CorruptAlarm bool `json:"corruptAlarm,omitempty"`
 	// Differs says, after the restore, how the members' data differs; it never should.
 	Differs        string         `json:"differs,omitempty"`
 	Token          string         `json:"token"`

@@ -14,7 +14,6 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -179,13 +178,18 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.ClusterID.String() != r.sh.ClusterID:
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is in cluster %s, not in the restored one, %s", m.Name, m.Status.ClusterID, r.sh.ClusterID)}
-		case !m.Healthy && !refusesAll(m): // an alarm that came with the snapshot is disarmed next
+		case !m.Healthy:
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.Revision < r.sh.Snapshot.Revision+r.sh.Bump:
 			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
 		}
 	}
-	r.calm = !slices.ContainsFunc(asked, func(m survey.Member) bool { return !agent.Calm(m.Status) })
+	r.calm = true
+	for _, m := range asked { // an alarm that came with the snapshot is disarmed next
+		r.calm = r.calm && agent.Calm(m.Status)
+		corrupt := func(e string) bool { return strings.Contains(e, "CORRUPT") }
+		r.sh.CorruptAlarm = r.sh.CorruptAlarm || slices.ContainsFunc(m.Status.Errors, corrupt)
+	}
 	return "", true, nil
 }
 
@@ -210,9 +214,9 @@ func (r *run) compare(ctx context.Context, _ *plan.Task) error {
 	return nil
 }
 
-// alarms takes back what a full database left in the snapshot, or a member whose
-// data was corrupt: with it the API servers could not write, or do anything. Alarms are the cluster's, but each member
-// has a database of its own, and the first that is full raises another one.
+// alarms takes back what a full database left in the snapshot, or a member whose data was corrupt: with it the API
+// servers could not write. Alarms are the cluster's, but each member has a database of its own, and the first that is full
+// raises another one.
 func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	if r.calm { // part of the outage: nobody is asked for nothing
 		return nil
@@ -221,12 +225,11 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	if !r.sh.Hot { // otherwise one after the other: a member that is defragmented does not answer, and API servers ask
 		_ = r.each(func(i int, m *MemberRecord) error {
 			if st, err := r.asker(ctx, m.Name); err == nil {
-				did[i], _ = st.Disarm(ctx) // what fails is asked again below
+				did[i], _ = st.Disarm(ctx, r.sh.CorruptAlarm) // what fails is asked again below
 			}
 			return nil
 		})
 	}
-	var told []etcd.ID
 	for i, m := range r.sh.Members {
 		if did[i] == nil {
 			var err error
@@ -237,13 +240,12 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 		if did[i].Disarmed > 0 || did[i].Freed > 0 {
 			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Name, did[i].Disarmed, did[i].Freed)
 		}
-		for _, former := range did[i].Corrupt {
-			if slices.Contains(told, former) { // by another member
-				continue
-			}
-			told = append(told, former)
-			r.d.Report.Warn("when the snapshot was taken, etcd had found the data of its member %s corrupt; that alarm is disarmed: if the snapshot is of that member, compare it with another one", former)
-		}
+	}
+	if r.sh.CorruptAlarm {
+		r.d.Report.Warn("when the snapshot was taken, etcd had found a member's data corrupt; that alarm is disarmed: if the snapshot is of that member, compare it with another one")
+	}
+	if r.sh.Hot {
+		r.outageEnds()
 	}
 	return nil
 }
@@ -254,7 +256,7 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 		if err != nil {
 			return "", false, err
 		}
-		if did, err = st.Disarm(ctx); err == nil {
+		if did, err = st.Disarm(ctx, r.sh.CorruptAlarm); err == nil {
 			return "", true, nil
 		}
 		if code := reach.Refused(err); code == agent.CodeQuota || code == agent.CodeAlarm {

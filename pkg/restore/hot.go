@@ -123,8 +123,8 @@ func (r *run) hotUp(ctx context.Context, t *plan.Task) error {
 		}
 		return seen, ok, err
 	})
-	if err == nil && r.sh.OutageEnded.IsZero() {
-		r.sh.OutageEnded = r.d.Now().UTC()
+	if err == nil && r.calm { // else nobody can write before the alarms are gone
+		r.outageEnds()
 	}
 	return err
 }

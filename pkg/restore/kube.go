@@ -273,7 +273,7 @@ func (k kube) Survey(ctx context.Context, p controlplane.ControlPlane, hashes bo
 }
 
 func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error) {
-	res, err := backup.Run(ctx, backup.Deps{Clients: k.Clients, Report: quietReport{k.Report}, Now: k.Now, Tool: k.Tool},
+	res, err := backup.Run(unfenced(ctx), backup.Deps{Clients: k.Clients, Report: quietReport{k.Report}, Now: k.Now, Tool: k.Tool},
 		backup.Config{Plane: p, To: folder, Member: member, Raw: raw, Via: reach.Auto, Compress: backup.CompressAuto, Prove: backup.ProveAuto, Reach: k.reach})
 	if res != nil && res.File != "" && (err == nil || errors.Is(err, backup.ErrDiffers)) {
 		return res.File, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type lock struct {
 	leases coordv1client.LeaseInterface
 	name   string
 	holder string
+	now    func() time.Time
 	lost   context.Context // ends when it is another's, whatever becomes of the operation
 	lose   context.CancelCauseFunc
 	stop   context.CancelFunc
@@ -38,7 +40,7 @@ type lock struct {
 	silent bool
 
 	mu      sync.Mutex
-	renewed time.Time // when this client has last seen that it holds the lock, by the wall clock: that goes on while a machine sleeps
+	renewed time.Time // when this client has last made sure that it holds the lock
 }
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
@@ -48,12 +50,12 @@ func lockName(plane string) string { return "kubectl-etcd-" + plane }
 // lasts. The context it returns ends when the lock is lost.
 func acquire(ctx context.Context, d Deps, namespace, plane, operation string, patience bool) (context.Context, *lock, error) {
 	// The suffix tells two clients apart that are process 1 of containers with one name.
-	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", d.Holder, operation, rand.String(5))}
-	err := l.take(ctx, d.Now)
+	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", d.Holder, operation, rand.String(5)), now: d.Now}
+	err := l.take(ctx)
 	if (patience || l.silent) && errors.Is(err, ErrBusy) {
 		d.Report.Step("%v; waiting until that client has been silent for %s", err, leaseFor)
 		werr := wait(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
-			err = l.take(ctx, d.Now)
+			err = l.take(ctx)
 			return "", err == nil, err
 		})
 		if werr == nil || !errors.Is(err, ErrBusy) {
@@ -68,12 +70,12 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 	context.AfterFunc(l.lost, func() { release(context.Cause(l.lost)) })
 	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
-	l.done.Go(func() { l.renew(rctx, d.Now) })
+	l.done.Go(func() { l.keep(rctx) })
 	return context.WithValue(held, lockKey{}, l), l, nil
 }
 
-func (l *lock) take(ctx context.Context, now func() time.Time) error {
-	t := metav1.NewMicroTime(now())
+func (l *lock) take(ctx context.Context) error {
+	t := metav1.NewMicroTime(l.now())
 	seconds := int32(leaseFor / time.Second)
 	want := coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
 	lease := &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: want}
@@ -91,7 +93,7 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 		return fmt.Errorf("read lock %s: %w", l.name, err)
 	}
 	if l.seen != old.ResourceVersion {
-		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, now())
+		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, l.now())
 	}
 	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < leaseFor {
 		return fmt.Errorf("lock %s: %w: %s, since %s", l.name, ErrBusy, holder, old.Spec.AcquireTime.UTC().Format(time.RFC3339))
@@ -108,7 +110,7 @@ func (l *lock) take(ctx context.Context, now func() time.Time) error {
 func (l *lock) confirm(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.renewed = asked.Round(0)
+	l.renewed = asked
 }
 
 // expired goes by the clocks of both machines: reason enough to wait and see, not to take it.
@@ -119,7 +121,7 @@ func expired(l *coordv1.Lease, now time.Time) bool {
 	return now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second
 }
 
-func (l *lock) renew(ctx context.Context, now func() time.Time) {
+func (l *lock) keep(ctx context.Context) {
 	tick := time.NewTicker(leaseFor / 5)
 	defer tick.Stop()
 	for {
@@ -128,28 +130,38 @@ func (l *lock) renew(ctx context.Context, now func() time.Time) {
 			return
 		case <-tick.C:
 		}
-		asked := time.Now()
-		lease, err := l.look(ctx)
-		if errors.Is(err, plan.ErrAbandoned) {
+		// Any other error may pass: an API server that is away now may be back; another client can take the lock only through it.
+		if err := l.renew(ctx, renewTimeout); errors.Is(err, plan.ErrAbandoned) {
 			return
 		}
-		if err != nil {
-			continue // an API server that is away now may be back; another client can take the lock only through it
-		}
-		t := metav1.NewMicroTime(now())
-		lease.Spec.RenewTime = &t
-		cctx, cancel := context.WithTimeout(ctx, renewTimeout)
-		if _, err := l.leases.Update(cctx, lease, metav1.UpdateOptions{}); err == nil {
-			l.confirm(asked)
-		}
-		cancel()
 	}
+}
+
+// renew gives other clients all their patience to wait anew; the lock is lost if it is another's.
+func (l *lock) renew(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(unfenced(ctx), timeout)
+	defer cancel()
+	asked := time.Now()
+	lease, err := l.look(ctx)
+	if err != nil {
+		return err
+	}
+	t := metav1.NewMicroTime(l.now())
+	lease.Spec.RenewTime = &t
+	_, err = l.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	if apierrors.IsConflict(err) { // by this client's other hand, or by another client
+		_, err = l.look(ctx)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("renew lock %s: %w", l.name, err)
+	}
+	l.confirm(asked)
+	return nil
 }
 
 // look reads the lease; the lock is lost if that is another's.
 func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
-	defer cancel()
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -165,15 +177,19 @@ func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
 
 // held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
 func (l *lock) held(ctx context.Context) error {
+	if l.lost.Err() != nil {
+		return context.Cause(l.lost)
+	}
 	l.mu.Lock()
-	overdue := time.Now().Round(0).Sub(l.renewed) > leaseFor/2
+	renewed := l.renewed
 	l.mu.Unlock()
-	if !overdue {
+	// By both clocks: the one stands still while the machine sleeps, the other can be set.
+	if max(time.Since(renewed), time.Now().Round(0).Sub(renewed.Round(0))) <= leaseFor/2 {
 		return nil
 	}
-	_, err := l.look(ctx)
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, plan.ErrAbandoned) { // the renewal has found it out first
-		return cause
+	err := l.renew(ctx, leaseFor)
+	if err != nil && l.lost.Err() != nil { // also when somebody else found it out
+		return context.Cause(l.lost)
 	}
 	return err
 }
@@ -187,7 +203,7 @@ func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 type fence struct{ next http.RoundTripper }
 
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
-	if l, ok := req.Context().Value(lockKey{}).(*lock); ok && req.Method != http.MethodGet {
+	if l, ok := req.Context().Value(lockKey{}).(*lock); ok && l != nil && changes(req) {
 		if err := l.held(req.Context()); err != nil {
 			return nil, err
 		}
@@ -195,10 +211,20 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	return f.next.RoundTrip(req)
 }
 
+// changes knows that an exec is a GET where it is a WebSocket: all that is done on a volume is one.
+func changes(req *http.Request) bool {
+	return req.Method != http.MethodGet || strings.HasSuffix(req.URL.Path, "/exec")
+}
+
+// unfenced is for what a client makes for itself, and has to remove whoever has the lock by then: its utility pods.
+func unfenced(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lockKey{}, (*lock)(nil))
+}
+
 // WrappedRoundTripper lets client-go find the transport below.
 func (f fence) WrappedRoundTripper() http.RoundTripper { return f.next }
 
-// renewTimeout is for one call, so that a connection that swallows everything costs one renewal and not all.
+// renewTimeout is for one renewal, so that a connection that swallows everything costs one and not all.
 const renewTimeout = 5 * time.Second
 
 // release gives the lock back; it is bounded by ctx.

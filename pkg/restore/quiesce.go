@@ -300,3 +300,9 @@ func (r *run) outageBegins() {
 		r.sh.OutageBegan = r.d.Now().UTC()
 	}
 }
+
+func (r *run) outageEnds() {
+	if r.sh.OutageEnded.IsZero() {
+		r.sh.OutageEnded = r.d.Now().UTC()
+	}
+}

@@ -173,18 +173,9 @@ func others(s *survey.Survey, name string) (*rest, error) {
 	return r, nil
 }
 
-// votes tells whether a member takes part. That it refuses all reads because
-// another member's data is corrupt is what a replacement mends.
+// votes tells whether a member takes part. A CORRUPT alarm of another one does not hinder it: writes are refused then.
 func votes(m survey.Member) bool {
-	if m.Status == nil || m.Learner || m.Corrupt() {
-		return false
-	}
-	return m.Healthy || refusesAll(m)
-}
-
-// refusesAll tells whether a member takes part, and serves nothing for an alarm's sake.
-func refusesAll(m survey.Member) bool {
-	return m.Status != nil && m.Status.Leader != 0 && strings.Contains(m.Error, "corrupt cluster")
+	return m.Healthy && !m.Learner && !m.Corrupt()
 }
 
 func because(m survey.Member) string {

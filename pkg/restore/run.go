@@ -201,13 +201,14 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 		if errors.Is(err, plan.ErrUndone) || err == nil && r.op.Phase == plan.WentBack {
 			r.serveAgain(context.WithoutCancel(ctx))
 		}
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(outer), time.Minute) // also without the lock
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		if errors.Is(err, plan.ErrAbandoned) || errors.Is(context.Cause(ctx), plan.ErrAbandoned) {
-			err = errors.Join(err, r.closeOwn(dctx), l.release(dctx)) // the other pods are the other client's
-			return
+		if held := l.held(dctx); held == nil && !errors.Is(err, plan.ErrAbandoned) {
+			err = errors.Join(err, r.closeStages(dctx))
+		} else {
+			err = errors.Join(err, r.closeOwn(unfenced(dctx))) // the other pods are the other client's
 		}
-		err = errors.Join(err, r.closeStages(dctx), l.release(dctx))
+		err = errors.Join(err, l.release(unfenced(dctx)))
 	}()
 	if r.op.Phase != plan.Planned {
 		// What was read before the lock was taken may be another client's past.

@@ -52,9 +52,7 @@ func (r *run) serve(ctx context.Context, _ *plan.Task) error {
 	if err := r.writersReady(ctx, up); err != nil {
 		return err
 	}
-	if r.sh.OutageEnded.IsZero() {
-		r.sh.OutageEnded = r.d.Now().UTC()
-	}
+	r.outageEnds()
 	return nil
 }
 

@@ -34,7 +34,7 @@ func (k kube) utility(ctx context.Context, m controlplane.Member, operation stri
 	o := k.reach
 	o.Operation, o.OperationID = "restore", operation
 	o.Lifetime = max(o.Lifetime, stageLifetime)
-	st, err := open(ctx, k.Clients, m, o)
+	st, err := open(unfenced(ctx), k.Clients, m, o)
 	var admission *reach.NotPossible
 	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) && hostPID.MatchString(err.Error()) {
 		return nil, refuse("a hot restore's utility pods see the node's processes (hostPID), which is not admitted here: leave out --hot", "start utility pod for member %s: %v", m.Name, err)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -56,7 +55,6 @@ type world struct {
 	begun    int                 // how often they had been when it began
 	saved    []byte              // the journal
 
-	disarmed  bool           // an alarm came with the snapshot
 	exclusive bool           // the volumes are one pod's at a time
 	utility   map[string]int // utility pods that have a volume, by operation
 
@@ -365,13 +363,15 @@ func (p *place) Puts(ctx context.Context, _ time.Duration) (string, int64, error
 
 func (p *place) KubeSystemUID(context.Context) (string, error) { return "", p.c.alive() }
 
-// Disarm has etcd's own tool do it; what the agent does is shown by its own tests.
-func (p *place) Disarm(ctx context.Context) (*agent.DisarmReply, error) {
-	out, err := exec.CommandContext(ctx, etcdtest.Find(p.c.t, "3.6").Etcdctl, "--endpoints", p.m.Endpoint, "alarm", "disarm").Output()
-	if len(out) > 0 {
-		p.c.mu.Lock()
-		defer p.c.mu.Unlock()
-		p.c.disarmed = true
+// Disarm is what the agent does.
+func (p *place) Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error) {
+	conn, err := etcd.Dial(ctx, etcd.Config{Endpoint: p.m.Endpoint})
+	if err != nil {
+		return nil, err
 	}
-	return &agent.DisarmReply{}, errors.Join(err, p.c.alive())
+	defer conn.Close()
+	if err := p.c.alive(); err != nil {
+		return nil, err
+	}
+	return agent.Disarm(ctx, conn, corrupt)
 }

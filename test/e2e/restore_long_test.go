@@ -195,7 +195,7 @@ func TestRestoreLongStolen(t *testing.T) {
 	p.signal(syscall.SIGCONT)
 	stopped := p.wait()
 	t.Logf("the first client:\n%s", stopped.stderr)
-	stopped.exits(1).says(`error: .*another client has taken the operation up.*`).says(`warning: operation \S+ is another client.s now; .*`)
+	stopped.exits(1).says(`error: .*another client has taken the operation up.*`).says(`warning: operation \S+ is not this client.s any more; .*`)
 	w.writes(t, 20)
 	w.allThere(t)
 	u.settled(t, before)
