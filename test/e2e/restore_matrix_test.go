@@ -186,7 +186,7 @@ func (m *matrix) run(t *testing.T, c cell) {
 		m.since = o.up
 	case "undone":
 		m.w.writes(t, 20)
-		m.kept(t)
+		m.w.allSince(t, m.since)
 	default:
 		t.Fatalf("it has not ended: %s (%s)", op.Phase, op.Error)
 	}
@@ -194,17 +194,6 @@ func (m *matrix) run(t *testing.T, c cell) {
 	m.unchanged(t, m.before, journals)
 	m.c.nothingLeft(t, m.Namespace)
 	m.cleanRestores(t)
-}
-
-// kept checks that nothing was restored: what has been acknowledged since the last restore is there.
-func (m *matrix) kept(t testing.TB) {
-	t.Helper()
-	there := m.truth(t)
-	for _, name := range m.w.acknowledged(m.since, time.Now()) {
-		if _, ok := there[name]; !ok {
-			t.Fatalf("%s was acknowledged, and is not there", name)
-		}
-	}
 }
 
 // operation is the newest one.

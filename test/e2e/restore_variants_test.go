@@ -93,12 +93,7 @@ func (u *user) replaceOne(t *testing.T, w *writer, before state) {
 	r := u.c.etcd(t, "restore", u.target(), "--member", fmt.Sprint(last), "--yes", "-v").exits(0).says(fmt.Sprintf(`replaced member %s of .*`, u.pod(last)))
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	w.writes(t, 20)
-	there := u.truth(t)
-	for _, name := range w.acknowledged(since, time.Now()) {
-		if _, ok := there[name]; !ok {
-			t.Fatalf("%s was acknowledged, and is not there", name)
-		}
-	}
+	w.allSince(t, since)
 	u.c.etcd(t, "status", u.target(), "--hashes").exits(0)
 	u.settled(t, before)
 }

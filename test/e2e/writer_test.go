@@ -195,7 +195,12 @@ func (w *writer) restored(t testing.TB, b backup, o outage) {
 // allThere checks that every creation that was acknowledged so far has its object: nothing was restored.
 func (w *writer) allThere(t testing.TB) {
 	t.Helper()
-	names := w.acknowledged(time.Time{}, time.Now())
+	w.allSince(t, time.Time{})
+}
+
+func (w *writer) allSince(t testing.TB, from time.Time) {
+	t.Helper()
+	names := w.acknowledged(from, time.Now()) // first: it goes on writing
 	there := w.u.truth(t)
 	var missing []string
 	for _, name := range names {
