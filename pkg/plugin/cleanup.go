@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,7 +94,7 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 		return err
 	}
 	if len(kept) > 0 {
-		o.app.say("left alone, still running: %d (remove them too with --running)", len(kept))
+		o.app.say("left alone, still running: %d (%s)", len(kept), o.keptWhy(kept))
 	}
 	if len(remove) == 0 {
 		return nil
@@ -102,10 +103,20 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 		o.app.say("%d objects not removed (dry run)", len(remove))
 		return nil
 	}
-	if err := o.confirm(len(remove)); err != nil {
+	if err := o.confirm(ctx, len(remove)); err != nil {
 		return err
 	}
 	return o.remove(ctx, c, remove)
+}
+
+// keptWhy keeps a hurried operator from a restore's pods.
+func (o *cleanupOptions) keptWhy(kept []reach.Leftover) string {
+	for _, l := range kept {
+		if l.OperationID != "" {
+			return "some are of a restore: it removes them when it ends; see: kubectl etcd restore status -n " + l.Namespace
+		}
+	}
+	return "remove them too with --running"
 }
 
 func (o *cleanupOptions) print(found []reach.Leftover) error {
@@ -115,19 +126,19 @@ func (o *cleanupOptions) print(found []reach.Leftover) error {
 	}
 	var rows [][]string
 	for _, l := range found {
-		rows = append(rows, []string{l.Namespace, l.Kind, l.Name, l.Operation, l.Member, duration.HumanDuration(time.Since(l.Created)), map[bool]string{true: "yes", false: "no"}[l.Running]})
+		rows = append(rows, []string{l.Namespace, l.Kind, l.Name, strings.TrimSpace(l.Operation + " " + l.OperationID), l.Member, duration.HumanDuration(time.Since(l.Created)), map[bool]string{true: "yes", false: "no"}[l.Running]})
 	}
 	return table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
 }
 
-func (o *cleanupOptions) confirm(n int) error {
+func (o *cleanupOptions) confirm(ctx context.Context, n int) error {
 	if o.yes {
 		return nil
 	}
 	if !isTerminal(o.app.In) {
 		return usagef(o.cmd, "removing %d objects needs a yes: pass --yes where there is no terminal", n)
 	}
-	return o.app.confirm(fmt.Sprintf("Remove %d objects?", n), "nothing was removed")
+	return o.app.confirm(ctx, fmt.Sprintf("Remove %d objects?", n), "nothing was removed")
 }
 
 func (o *cleanupOptions) remove(ctx context.Context, c *reach.Clients, found []reach.Leftover) error {

@@ -188,12 +188,23 @@ func verifyHint(cmd *cobra.Command, err error) string {
 		return "to verify the file without what is beside it, add --no-sidecar"
 	case errors.Is(err, verify.ErrSidecar):
 		return "do not restore this file; if it is the sidecar that is wrong, leave it out with --no-sidecar"
-	case errors.Is(err, verify.ErrTrailer), errors.Is(err, verify.ErrCorrupt), errors.Is(err, verify.ErrTruncated), errors.Is(err, verify.ErrCompressed), errors.Is(err, verify.ErrEmpty):
+	case restores(cmd) && damaged(err):
+		return "do not restore this file; name another snapshot, or what a member still has: --from member/NAME"
+	case damaged(err):
 		return "do not restore this file; take another one with: kubectl etcd backup"
 	case errors.Is(err, rehearse.ErrNoBinary):
 		return "install etcd and etcdutl on the PATH, or let a member's image do it: kubectl etcd verify FILE --rehearse=pod"
 	}
 	return ""
+}
+
+func damaged(err error) bool {
+	for _, e := range []error{verify.ErrTrailer, verify.ErrCorrupt, verify.ErrTruncated, verify.ErrCompressed, verify.ErrEmpty} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // commands are what to type instead.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,12 @@ const restoreExitCodes = `Exit codes:
   2    usage, or the target is not one control plane
   3    done, but the members do not hold the same data
   130  interrupted; everything was undone, unless the last lines say how to go on`
+
+const shortExitCodes = `Exit codes:
+  0    done
+  1    failed
+  2    usage
+  130  interrupted`
 
 type restoreOptions struct {
 	app     *app
@@ -154,6 +161,8 @@ func (o *restoreOptions) validate() error {
 		return usagef(o.cmd, "--hot stops neither writers nor the StatefulSet: leave out --writer and --recreate-statefulset, or --hot")
 	case o.dryRun != "none" && o.dryRun != "client":
 		return usagef(o.cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
+	case slices.ContainsFunc(o.cfg.Skip, func(m string) bool { return slices.Contains(o.cfg.Members, m) }):
+		return usagef(o.cmd, "a member is either restored (--member) or left out (--skip-member)")
 	case o.timeout <= 0:
 		return usagef(o.cmd, "--timeout must be more than 0")
 	case o.cmd.Flags().Changed("bump-revision") && o.cfg.Bump < 0:
@@ -208,7 +217,7 @@ func (o *restoreOptions) replaceInstead(ctx context.Context, d restore.Deps) (bo
 		}
 	}
 	o.app.say("The other members have quorum and all of the data. The snapshot is not needed, and a member restored from it would be another cluster's.")
-	return true, o.app.confirm("Replace member "+o.cfg.Members[0]+" without the snapshot?", "nothing was changed")
+	return true, o.app.confirm(ctx, "Replace member "+o.cfg.Members[0]+" without the snapshot?", "nothing was changed")
 }
 
 // carryOut plans, shows, asks and does.
@@ -218,6 +227,7 @@ func (o *restoreOptions) carryOut(ctx context.Context, d restore.Deps, prepare f
 		return err
 	}
 	defer p.Close()
+	o.close() // it has been read, and is held open: whoever kills this client finds nothing of it
 	if err := o.show(p); err != nil {
 		return err
 	}
@@ -227,7 +237,7 @@ func (o *restoreOptions) carryOut(ctx context.Context, d restore.Deps, prepare f
 		}
 		return nil
 	}
-	if err := o.confirm(p); err != nil {
+	if err := o.confirm(ctx, p); err != nil {
 		return err
 	}
 	err = p.Run(ctx)
@@ -245,8 +255,8 @@ func (o *restoreOptions) prepare(ctx context.Context) (restore.Deps, error) {
 	}
 	o.cfg.Timeout, o.cfg.Reach.Log = o.timeout, o.app.explain
 	if o.cfg.Safety != "" {
-		if info, err := os.Stat(o.cfg.Safety); err != nil || !info.IsDir() {
-			return d, fmt.Errorf("find folder for the safety backup: %s is none; name another one with --safety-backup", o.cfg.Safety)
+		if err := safetyFolder(o.cfg.Safety); err != nil {
+			return d, err
 		}
 	}
 	if o.cfg.From == "-" {
@@ -262,6 +272,19 @@ func (o *restoreOptions) prepare(ctx context.Context) (restore.Deps, error) {
 	}
 	_, o.cfg.Plane, err = o.app.resolve(ctx, o.target)
 	return d, err
+}
+
+// safetyFolder finds out at once whether a file can be made in it.
+func safetyFolder(path string) error {
+	const hint = "name another folder with --safety-backup"
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return &restore.Refusal{Reason: "find folder for the safety backup: " + path + " is none", Hint: hint}
+	}
+	f, err := os.CreateTemp(path, ".kubectl-etcd-")
+	if err != nil {
+		return &restore.Refusal{Reason: fmt.Sprintf("write to the folder for the safety backup: %v", err), Hint: hint}
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (a *app) restoreDeps() (restore.Deps, error) {
@@ -317,7 +340,7 @@ func (o *restoreOptions) close() {
 	}
 }
 
-func (o *restoreOptions) confirm(p *restore.Prepared) error {
+func (o *restoreOptions) confirm(ctx context.Context, p *restore.Prepared) error {
 	if o.yes {
 		return nil
 	}
@@ -325,5 +348,5 @@ func (o *restoreOptions) confirm(p *restore.Prepared) error {
 	if p.Shared.Replace != nil {
 		what = "Replace member " + p.Shared.Members[0].Name + " of " + p.Operation.Target
 	}
-	return o.app.confirm(what+"?", "nothing was changed")
+	return o.app.confirm(ctx, what+"?", "nothing was changed")
 }

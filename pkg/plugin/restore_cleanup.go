@@ -21,7 +21,7 @@ After that the restore cannot be taken back any more.
 
 Without OPERATION, the one of the namespace that has ended.
 
-` + restoreExitCodes,
+` + shortExitCodes,
 		Example: `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,11 +58,13 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 	for _, k := range c.Kept {
 		rows = append(rows, []string{k.Member, humanize.IBytes(uint64(k.Size))})
 	}
-	if err := table(a.Out, []string{"MEMBER", "OLD DATA"}, rows); err != nil {
-		return err
+	if len(rows) > 0 { // one that was undone has set nothing aside
+		if err := table(a.Out, []string{"MEMBER", "OLD DATA"}, rows); err != nil {
+			return err
+		}
 	}
 	if !yes {
-		if err := a.confirm("Remove the old data of operation "+op.ID+"?", "nothing was removed"); err != nil {
+		if err := a.confirm(ctx, "Remove the old data of operation "+op.ID+"?", "nothing was removed"); err != nil {
 			return err
 		}
 	}

@@ -56,7 +56,7 @@ func (o *continueOptions) goOn(ctx context.Context, f *found, question string, d
 	}
 	defer p.Close()
 	if !o.yes {
-		if err := o.app.confirm(question, "nothing was changed"); err != nil {
+		if err := o.app.confirm(ctx, question, "nothing was changed"); err != nil {
 			return err
 		}
 	}
@@ -134,13 +134,16 @@ func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	if o.safety == "" {
 		return usagef(o.cmd, "--safety-backup needs a folder here: the old data is copied there")
 	}
-	file, err := restore.OldData(ctx, f.deps, f.cfg, f.op, o.safety)
+	if err := safetyFolder(o.safety); err != nil {
+		return err
+	}
+	cfg := f.cfg
+	cfg.Skip = o.skip
+	file, err := restore.OldData(ctx, f.deps, cfg, f.op, o.safety)
 	if err != nil {
 		return err
 	}
 	o.app.say("operation %s is taken back by restoring its old data, a copy of which is %s; what was written since then will be gone", f.op.ID, file)
-	cfg := f.cfg
-	cfg.Skip = o.skip
 	if err := restore.AsBefore(f.op, &cfg); err != nil {
 		return err
 	}

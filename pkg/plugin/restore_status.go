@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"time"
 
@@ -17,10 +19,11 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [OPERATION]",
 		Short: "List restores, and how far they are",
-		Long: `List the restores that have a journal, newest first; with OPERATION, its steps.
+		Long: `List the restores that have a journal, newest first, of all namespaces or one; with OPERATION, its steps. Of one that has not
+ended it is told who is at it.
 
-` + restoreExitCodes,
-		Example: `  kubectl etcd restore status -A`,
+` + shortExitCodes,
+		Example: `  kubectl etcd restore status -n team-a`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.validate(cmd); err != nil {
@@ -31,9 +34,6 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 				return err
 			}
 			ns := a.namespace()
-			if ns == "" && !all {
-				ns = "kube-system"
-			}
 			if all {
 				ns = ""
 			}
@@ -41,10 +41,13 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printOperations(&out, ops, ns, firstArg(args))
+			if err := a.printOperations(&out, ops, ns, firstArg(args)); err != nil || out.data() {
+				return err
+			}
+			return a.printLocks(cmd.Context(), ops, firstArg(args))
 		},
 	}
-	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces")
+	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces, whatever -n says")
 	out.addFlag(cmd)
 	return cmd
 }
@@ -68,7 +71,7 @@ func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) 
 		a.say("there are no restores")
 		return nil
 	default:
-		a.say("there are no restores in namespace %s; -A looks in all", ns)
+		a.say("there are no restores in namespace %s", ns)
 		return nil
 	}
 	var rows [][]string
@@ -79,15 +82,26 @@ func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) 
 				done++
 			}
 		}
-		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), o.Error})
+		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), cmp.Or(o.Error, "-")})
 	}
-	if err := table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows); err != nil {
+	return table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
+}
+
+// printLocks says of operations that have not ended, or of the one that is named, who is at them.
+func (a *app) printLocks(ctx context.Context, ops []plan.Operation, id string) error {
+	d, err := a.restoreDeps()
+	if err != nil {
 		return err
 	}
 	for _, o := range ops {
-		if !o.Ended() {
-			a.say("%s: a client is at it, or was killed; resume and undo find that out", o.ID)
+		if o.Ended() || id != "" && o.ID != id {
+			continue
 		}
+		who, err := restore.Locked(ctx, d, &o)
+		if err != nil {
+			return err
+		}
+		a.say("%s", who)
 	}
 	return nil
 }

@@ -63,6 +63,9 @@ func (a *app) resolve(ctx context.Context, target string) (*reach.Clients, contr
 	if err != nil {
 		return nil, controlplane.ControlPlane{}, err
 	}
+	if ns, _, ok := strings.Cut(target, "/"); ok && a.namespace() != "" && a.namespace() != ns {
+		return nil, controlplane.ControlPlane{}, fmt.Errorf("find %s: it is not in namespace %s, which -n names", target, a.namespace())
+	}
 	planes, err := a.find(ctx, cp, target)
 	if err != nil {
 		return nil, controlplane.ControlPlane{}, err

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,17 +21,26 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// confirm asks, and refuses everything but a yes; unchanged says what that leaves as it is.
-func (a *app) confirm(question, unchanged string) error {
+// confirm asks, and refuses everything but a yes; unchanged says what that leaves as it is. An interrupt ends it: the
+// terminal goes on being read then, which nothing can end.
+func (a *app) confirm(ctx context.Context, question, unchanged string) error {
 	fmt.Fprint(a.ErrOut, printable(question)+" [y/N] ")
-	answer, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && answer == "" {
-		return fmt.Errorf("read answer: %w", err)
+	answers := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(a.In).ReadString('\n') // at its end it is not a yes
+		answers <- answer
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.ErrOut)
+		a.say("%s", unchanged)
+		return context.Cause(ctx)
+	case answer := <-answers:
+		if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
+			return errors.New(unchanged + ": not confirmed")
+		}
+		return nil
 	}
-	if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
-		return errors.New(unchanged + ": not confirmed")
-	}
-	return nil
 }
 
 // lineEvery is how often a transfer says something where no bar can be drawn.

@@ -3,6 +3,7 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -79,18 +80,27 @@ func TestConfirm(t *testing.T) {
 		}
 		var stderr bytes.Buffer
 		o := &cleanupOptions{app: &app{IOStreams: genericiooptions.IOStreams{In: tty, ErrOut: &stderr}}}
-		err := o.confirm(3)
+		err := o.confirm(t.Context(), 3)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || stderr.String() != "Remove 3 objects? [y/N] " {
 			t.Errorf("%q: %v; asked %q", answer, err, &stderr)
 		}
 	}
+	// Nothing that is typed after an interrupt counts, and it is not waited for.
+	_, tty := terminal(t)
+	var stderr bytes.Buffer
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	interrupt(errInterrupted)
+	asking := &cleanupOptions{app: &app{IOStreams: genericiooptions.IOStreams{In: tty, ErrOut: &stderr}}}
+	if err := asking.confirm(ctx, 3); !errors.Is(err, errInterrupted) || !strings.Contains(stderr.String(), "nothing was removed") {
+		t.Errorf("%v; said %q", err, &stderr)
+	}
 	// Where nobody can answer, nobody is asked.
 	o := &cleanupOptions{app: &app{IOStreams: genericiooptions.IOStreams{In: strings.NewReader("y\n")}}, cmd: &cobra.Command{}}
-	if err := o.confirm(3); err == nil || !strings.Contains(err.Error(), "removing 3 objects needs a yes: pass --yes where there is no terminal") {
+	if err := o.confirm(t.Context(), 3); err == nil || !strings.Contains(err.Error(), "removing 3 objects needs a yes: pass --yes where there is no terminal") {
 		t.Errorf("%v", err)
 	}
 	o.yes = true
-	if err := o.confirm(3); err != nil {
+	if err := o.confirm(t.Context(), 3); err != nil {
 		t.Error(err)
 	}
 }

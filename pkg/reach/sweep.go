@@ -14,12 +14,14 @@ import (
 // Leftover is an object that a way made and that is still there: of a backup
 // that runs, or of a client that was killed.
 type Leftover struct {
-	Kind      string    `json:"kind"`
-	Namespace string    `json:"namespace"`
-	Name      string    `json:"name"`
-	Operation string    `json:"operation"`
-	Member    string    `json:"member"`
-	Created   time.Time `json:"created"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Operation string `json:"operation"`
+	// OperationID is a restore's, whose journal says how far it is.
+	OperationID string    `json:"operationID,omitempty"`
+	Member      string    `json:"member"`
+	Created     time.Time `json:"created"`
 	// Running: a pod whose container runs, so perhaps a backup of somebody else.
 	Running bool `json:"running"`
 }
@@ -37,7 +39,7 @@ func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, e
 		if o.DeletionTimestamp != nil && time.Since(o.DeletionTimestamp.Time) < goesBy {
 			return
 		}
-		out = append(out, Leftover{Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation],
+		out = append(out, Leftover{Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation], OperationID: o.Labels[labelOperationID],
 			Member: o.Labels[labelMember], Created: o.CreationTimestamp.UTC(), Running: running})
 	}
 	pods, err := c.Core.Pods(namespace).List(ctx, sel)

@@ -227,6 +227,26 @@ func (f fence) WrappedRoundTripper() http.RoundTripper { return f.next }
 // renewTimeout is for one renewal, so that a connection that swallows everything costs one and not all.
 const renewTimeout = 5 * time.Second
 
+// Locked says who is at an operation that has not ended, and when that client was last heard of, by its own clock; or what to type.
+func Locked(ctx context.Context, d Deps, o *plan.Operation) (string, error) {
+	namespace, plane, _ := strings.Cut(o.Target, "/")
+	lease, err := d.Coord.Leases(namespace).Get(ctx, lockName(plane), metav1.GetOptions{})
+	if apierrors.IsForbidden(err) {
+		return fmt.Sprintf("%s: who is at it may not be read here; %s", o.ID, goOn(o, namespace)), nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return "", fmt.Errorf("read lock %s: %w", lockName(plane), err)
+	}
+	if err != nil || lease.Spec.RenewTime == nil {
+		return fmt.Sprintf("%s: nobody is at it; %s", o.ID, goOn(o, namespace)), nil
+	}
+	holder, age := value(lease.Spec.HolderIdentity), d.Now().Sub(lease.Spec.RenewTime.Time)
+	if age <= leaseFor {
+		return fmt.Sprintf("%s: at it is %s", o.ID, holder), nil
+	}
+	return fmt.Sprintf("%s: at it was %s, last heard of %s ago; %s", o.ID, holder, age.Round(time.Second), goOn(o, namespace)), nil
+}
+
 // release gives the lock back; it is bounded by ctx.
 func (l *lock) release(ctx context.Context) error {
 	l.stop()

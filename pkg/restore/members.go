@@ -277,11 +277,7 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 		}
 		return nil
 	}
-	content, end, err := r.src.content()
-	if err != nil {
-		return err
-	}
-	defer end()
+	content := r.src.content()
 	if r.sh.LimitRate > 0 {
 		content.Pace = backup.Pacer(ctx, r.sh.LimitRate)
 	}

@@ -20,6 +20,9 @@ func OldData(ctx context.Context, d Deps, cfg Config, o *plan.Operation, folder 
 	if err != nil {
 		return "", err
 	}
+	if _, err := chosen(cfg.Plane, cfg.Skip); err != nil {
+		return "", err
+	}
 	return r.oldData(ctx, folder)
 }
 

@@ -39,6 +39,9 @@ func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
 	if _, err := unfinished(ctx, d, cfg.Plane); err != nil {
 		return nil, err
 	}
+	if _, err := chosen(cfg.Plane, slices.Concat(cfg.Members, cfg.Skip)); err != nil {
+		return nil, err
+	}
 	if err := fromMember(ctx, d, &cfg); err != nil {
 		return nil, err
 	}
@@ -103,6 +106,9 @@ func (p *Prepared) make(ctx context.Context) error {
 	}
 	if best := survivor(sc.survey); best != nil && !anyHealthy(sc.survey) && best.Status.Revision > r.sh.Snapshot.Revision {
 		p.Notes = append(p.Notes, fmt.Sprintf("no member is healthy, but what the snapshot lacks is not all lost%s", sc.survivors()))
+	}
+	if len(r.sh.Writers) == 0 && !r.sh.Hot {
+		p.Notes = append(p.Notes, "no API server was found, nor anything else that writes to this etcd: name what does with --writer KIND/NAME")
 	}
 	if r.sh.DiscardOld {
 		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")

@@ -31,7 +31,7 @@ func chosen(p controlplane.ControlPlane, names []string) ([]controlplane.Member,
 			}
 		}
 		if !ok {
-			return nil, refuse("", "find member %s: %s has %s", want, p.ID(), strings.Join(known, ", "))
+			return nil, &backup.ErrNoMember{Name: want, Have: known}
 		}
 		if !slices.ContainsFunc(out, func(o controlplane.Member) bool { return o.Name == m.Name }) {
 			out = append(out, m)
