@@ -132,7 +132,9 @@ func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 // reportRestore says how an operation ended, and what can be typed next.
 func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	op, s := p.Operation, p.Shared
+	_, refused := err.(*restore.Refusal) //nolint:errorlint // a step's is wrapped: this one came before anything was done
 	switch {
+	case refused: // its hint says what can be typed
 	case err == nil && op.Phase == plan.Abandoned:
 		a.say("gave up operation %s; what it has set aside is still on the volumes", op.ID)
 		return nil
