@@ -38,7 +38,7 @@ func TestChosen(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"3", "-1", "kube-etcd", ""} {
-		if got, err := chosen(p, []string{bad}); err == nil || !strings.Contains(err.Error(), "has a, b, c") {
+		if got, err := chosen(p, []string{bad}); err == nil || !strings.Contains(err.Error(), "there are: a, b, c") {
 			t.Errorf("%q: %v, %v", bad, got, err)
 		}
 	}
