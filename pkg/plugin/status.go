@@ -10,6 +10,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -119,6 +120,14 @@ func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlpla
 		o.app.warn("%s", s.Note)
 	case s.Consistency == survey.Equal:
 		o.app.say("data: the same in all %d members", len(s.Members))
+	}
+	// It may be the reason for what is seen. Who may not read journals is not told.
+	if ops, err := restore.Operations(ctx, c.Core, p.Namespace); err == nil {
+		for _, op := range ops {
+			if op.Target == p.ID() && !op.Ended() {
+				o.app.warn("restore %s of it has not ended; see: kubectl etcd restore status -n %s", op.ID, p.Namespace)
+			}
+		}
 	}
 	return s.Healthy(), nil
 }
