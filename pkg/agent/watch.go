@@ -153,15 +153,16 @@ func Disarm(ctx context.Context, c *etcd.Conn, corrupt bool) (*DisarmReply, erro
 
 // disarmCorrupt takes back CORRUPT alarms of former members, or of none: etcd cannot always tell whose data is corrupt.
 func disarmCorrupt(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm, former bool) error {
+	alarms = slices.DeleteFunc(slices.Clone(alarms), func(a etcd.Alarm) bool { return a.Type != "CORRUPT" })
+	if len(alarms) == 0 {
+		return nil
+	}
 	list, err := c.Membership(ctx)
 	if err != nil {
 		return err
 	}
 	for _, a := range alarms {
-		switch {
-		case a.Type != "CORRUPT":
-			continue
-		case !former || slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }):
+		if !former || slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }) {
 			return frame.Errorf(CodeAlarm, "etcd has found data corrupt, of member %s", a.MemberID)
 		}
 		if err := c.DisarmAlarm(ctx, a); err != nil {

@@ -94,7 +94,7 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 		return err
 	}
 	if len(kept) > 0 {
-		o.app.say("left alone, still running: %d (%s)", len(kept), o.keptWhy(kept))
+		o.app.say("left alone, still running: %d (%s)", len(kept), keptWhy(kept))
 	}
 	if len(remove) == 0 {
 		return nil
@@ -110,7 +110,7 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 }
 
 // keptWhy keeps a hurried operator from a restore's pods.
-func (o *cleanupOptions) keptWhy(kept []reach.Leftover) string {
+func keptWhy(kept []reach.Leftover) string {
 	for _, l := range kept {
 		if l.OperationID != "" {
 			return "some are of a restore: it removes them when it ends; see: kubectl etcd restore status -n " + l.Namespace

@@ -29,7 +29,7 @@ ended it is told who is at it.
 			if err := out.validate(cmd); err != nil {
 				return err
 			}
-			c, _, err := a.connect()
+			d, err := a.restoreDeps()
 			if err != nil {
 				return err
 			}
@@ -37,14 +37,14 @@ ended it is told who is at it.
 			if all {
 				ns = ""
 			}
-			ops, err := restore.Operations(cmd.Context(), c.Core, ns)
+			ops, err := restore.Operations(cmd.Context(), d.Clients.Core, ns)
 			if err != nil {
 				return err
 			}
 			if err := a.printOperations(&out, ops, ns, firstArg(args)); err != nil || out.data() {
 				return err
 			}
-			return a.printLocks(cmd.Context(), ops, firstArg(args))
+			return a.printLocks(cmd.Context(), d, ops, firstArg(args))
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces, whatever -n says")
@@ -88,11 +88,7 @@ func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) 
 }
 
 // printLocks says of operations that have not ended, or of the one that is named, who is at them.
-func (a *app) printLocks(ctx context.Context, ops []plan.Operation, id string) error {
-	d, err := a.restoreDeps()
-	if err != nil {
-		return err
-	}
+func (a *app) printLocks(ctx context.Context, d restore.Deps, ops []plan.Operation, id string) error {
 	for _, o := range ops {
 		if o.Ended() || id != "" && o.ID != id {
 			continue

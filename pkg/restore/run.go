@@ -198,8 +198,7 @@ func (p *Prepared) Run(ctx context.Context) error {
 
 // locked holds the lock while f runs, and leaves no utility pod behind.
 func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) error) (err error) {
-	outer := ctx
-	ctx, l, err := acquire(outer, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
+	ctx, l, err := acquire(ctx, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
 	if err != nil {
 		return err
 	}
