@@ -36,6 +36,8 @@ const exitCodes = `Exit codes:
 
 var errNoKubeconfig = errors.New("there is none")
 
+var errNamespace = errors.New("it is not in the namespace that -n names")
+
 var errInterrupted = errors.New("interrupted")
 
 // errSilent ends with a code after everything was said already.
@@ -90,7 +92,7 @@ func isTarget(err error) bool {
 	var amb *controlplane.AmbiguousError
 	var none *controlplane.NotFoundError
 	var member *backup.ErrNoMember
-	return errors.As(err, &amb) || errors.As(err, &none) || errors.As(err, &member)
+	return errors.Is(err, errNamespace) || errors.As(err, &amb) || errors.As(err, &none) || errors.As(err, &member)
 }
 
 // line is the error in one line: no stack, no line breaks.

@@ -64,7 +64,7 @@ func (a *app) resolve(ctx context.Context, target string) (*reach.Clients, contr
 		return nil, controlplane.ControlPlane{}, err
 	}
 	if ns, _, ok := strings.Cut(target, "/"); ok && a.namespace() != "" && a.namespace() != ns {
-		return nil, controlplane.ControlPlane{}, fmt.Errorf("find %s: it is not in namespace %s, which -n names", target, a.namespace())
+		return nil, controlplane.ControlPlane{}, fmt.Errorf("find %s: %w, %s", target, errNamespace, a.namespace())
 	}
 	planes, err := a.find(ctx, cp, target)
 	if err != nil {

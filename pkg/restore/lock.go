@@ -240,11 +240,12 @@ func Locked(ctx context.Context, d Deps, o *plan.Operation) (string, error) {
 	if err != nil || lease.Spec.RenewTime == nil {
 		return fmt.Sprintf("%s: nobody is at it; %s", o.ID, goOn(o, namespace)), nil
 	}
-	holder, age := value(lease.Spec.HolderIdentity), d.Now().Sub(lease.Spec.RenewTime.Time)
-	if age <= leaseFor {
-		return fmt.Sprintf("%s: at it is %s", o.ID, holder), nil
+	age := d.Now().Sub(lease.Spec.RenewTime.Time)
+	who := fmt.Sprintf("%s: at it is %s, last heard of %s ago", o.ID, value(lease.Spec.HolderIdentity), max(age, 0).Round(time.Second))
+	if age > leaseFor {
+		who += "; " + goOn(o, namespace)
 	}
-	return fmt.Sprintf("%s: at it was %s, last heard of %s ago; %s", o.ID, holder, age.Round(time.Second), goOn(o, namespace)), nil
+	return who, nil
 }
 
 // release gives the lock back; it is bounded by ctx.

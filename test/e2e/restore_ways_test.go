@@ -68,7 +68,7 @@ func (u *user) takenBack(t testing.TB, w *writer, begun time.Time, operation str
 	u.c.etcd(t, append(undo, "--safety-backup", nowhere)...).fails(1, "find folder for the safety backup: .*nowhere is none", "name another folder with --safety-backup")
 	u.c.etcd(t, append(undo, "--skip-member", "bogus")...).fails(2, `no member "bogus"; there are: kube-etcd-0.*`, "")
 	u.c.etcd(t, "restore", "status", "-n", "default", operation).fails(1, "find operation .*: there is no journal of it", ".*status -A.*")
-	u.c.etcd(t, "restore", "-n", "default", u.target(), "--member", "0", "--yes").fails(1, "find .*: it is not in namespace default, which -n names", "")
+	u.c.etcd(t, "restore", "-n", "default", u.target(), "--member", "0", "--yes").fails(2, "find .*: it is not in the namespace that -n names, default", "")
 	again := time.Now()
 	r := u.c.etcd(t, append(undo, "-v")...).exits(0)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
