@@ -203,7 +203,7 @@ func refuse(hint, format string, args ...any) error {
 }
 
 // ErrBusy says that somebody else's operation holds the lock.
-var ErrBusy = errors.New("another operation holds the lock")
+var ErrBusy = errors.New("another client holds it")
 
 // margin is how far the restored revision is put above the highest that is
 // known: writes go on between that question and the switch.
