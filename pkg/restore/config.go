@@ -202,7 +202,7 @@ func refuse(hint, format string, args ...any) error {
 	return &Refusal{Reason: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// ErrBusy says that somebody else's operation holds the lock.
+// ErrBusy says that another client holds the lock, of whatever operation.
 var ErrBusy = errors.New("another client holds it")
 
 // margin is how far the restored revision is put above the highest that is
