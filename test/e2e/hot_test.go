@@ -84,7 +84,7 @@ func (w *writer) silence(since time.Time) (longest time.Duration) {
 		}
 		last = r.end
 	}
-	return longest
+	return max(longest, time.Since(last))
 }
 
 // apiServers are their pods, and how often each has been started.
