@@ -277,7 +277,9 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 		}
 		return nil
 	}
-	content := r.src.content()
+	content := r.src.content(ctx, r.sh.Bump > 0, func(bytes int64) {
+		r.d.Report.Step("leave out the history of %s: %s are sent instead of %s", r.sh.Snapshot.File, humanize.IBytes(uint64(bytes)), humanize.IBytes(uint64(r.sh.Snapshot.Size)))
+	})
 	if r.sh.LimitRate > 0 {
 		content.Pace = backup.Pacer(ctx, r.sh.LimitRate)
 	}

@@ -1,10 +1,16 @@
 package restore
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
 // What is packed is what was proven, or the agents sum it up themselves.
@@ -30,12 +36,70 @@ func TestPackedProven(t *testing.T) {
 			if err := s.open(file); err != nil {
 				t.Fatal(err)
 			}
-			content := s.content()
+			content := s.content(t.Context(), false, nil)
 			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
 				t.Errorf("whoever kills this client finds %v", left)
 			}
 			if content.Packed == nil || content.PackedProven != c.want {
 				t.Errorf("packed %v, proven %t", content.Packed != nil, content.PackedProven)
+			}
+		})
+	}
+}
+
+// History is not sent, unless it has to be: what is sent then is what was proven.
+func TestSentWithoutHistory(t *testing.T) {
+	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"))
+	for i := range 200 {
+		if _, err := s.Client.Put(t.Context(), "/registry/last", strings.Repeat(fmt.Sprint(i), 4096)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := s.Save(t)
+	for name, c := range map[string]struct {
+		compacted, noRoom, want bool
+	}{
+		"left out":               {true, false, true},
+		"the revisions are kept": {false, false, false},
+		"no room for a copy":     {true, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tmp := t.TempDir()
+			src, err := prove(t.Context(), file, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.close()
+			t.Setenv("TMPDIR", tmp)
+			if c.noRoom {
+				t.Setenv("TMPDIR", filepath.Join(tmp, "none"))
+			}
+			told := int64(0)
+			content := src.content(t.Context(), c.compacted, func(bytes int64) { told = bytes })
+			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
+				t.Errorf("whoever kills this client finds %v", left)
+			}
+			smaller := content.Size*2 < src.Size
+			if smaller != c.want || (told == content.Size) != c.want {
+				t.Errorf("%d bytes of %d are sent, %d were told", content.Size, src.Size, told)
+			}
+			if !c.want && content.SHA256 != src.SHA256 {
+				t.Error("what is sent is neither what was proven nor smaller")
+			}
+			sent := filepath.Join(t.TempDir(), "sent.db")
+			data := make([]byte, content.Size)
+			if _, err := content.Plain.ReadAt(data, 0); err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(sent, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := verify.File(t.Context(), sent, verify.Options{})
+			if err != nil || got.Plain.SHA256 != content.SHA256 || got.Revision != src.Revision || got.LiveKeys != src.LiveKeys {
+				t.Errorf("not what was announced: %v, %+v", err, got)
+			}
+			if content.Packed != nil && !content.PackedProven {
+				t.Error("what was packed is not what is sent")
 			}
 		})
 	}

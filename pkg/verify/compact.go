@@ -1,0 +1,238 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"hash/maphash"
+	"io"
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+)
+
+// ErrNoHistory says that a snapshot without its history would hardly be smaller.
+var ErrNoHistory = errors.New("it has hardly any history")
+
+const (
+	// maxSurvivors bounds the memory of Compact, to about 200 MiB. Who has more keys has a database that is mostly live.
+	maxSurvivors = 1 << 22
+	// compactBatch is how many bytes one transaction writes.
+	compactBatch = 32 << 20
+)
+
+// Compact copies a snapshot that File has proven, with that report, and leaves out what etcd drops when it compacts its
+// last revision: older revisions of each key, and deletions. The last revision of all stays in any case, since it says
+// where the snapshot stands. What else the database holds is copied as it is, also up to where it says it was compacted, so
+// the copy is for a restore that marks its revisions as compacted (etcdutl's --mark-compacted), and for nothing else.
+//
+// The copy is a snapshot with a trailer. It is written to the empty file to, of which again is another handle that Compact
+// closes. It is read back before Compact returns, and the original must still hold what the report says. Where the copy
+// would have more than half of the original's bytes, the error is ErrNoHistory.
+func Compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *os.File) (snapshot.Plain, error) {
+	defer again.Close() // also where bbolt has not got so far
+	done, err := compact(ctx, from, proven, to, again)
+	if err != nil {
+		return snapshot.Plain{}, fmt.Errorf("copy snapshot without history: %w", err)
+	}
+	return done, nil
+}
+
+func compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *os.File) (done snapshot.Plain, err error) {
+	size := proven.Plain.Size
+	if snapshot.HasTrailer(size) {
+		size -= snapshot.TrailerSize
+	}
+	db, err := openDatabase(from, size)
+	if err != nil {
+		return done, err
+	}
+	keep, err := survivors(ctx, db, size/2)
+	if err != nil {
+		return done, err
+	}
+	db.reset()
+	c, err := newCopier(int(db.pageSize), keep, again)
+	if err != nil {
+		return done, err
+	}
+	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
+	if err := c.close(w.walk()); err != nil {
+		return done, err
+	}
+	if c.read != proven.Hash {
+		return done, corrupt("it has changed since it was verified")
+	}
+	return seal(ctx, to, c.written, proven)
+}
+
+// chooser finds the last revision of each key.
+type chooser struct {
+	entries uint64
+	last    map[keyHash]survivor
+}
+
+// survivor is an entry of the key bucket: its number, and its bytes.
+type survivor struct{ entry, size uint64 }
+
+func (c *chooser) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+
+func (c *chooser) entry(key, value []byte) error {
+	rev, kv, err := parseEntry(key, value)
+	if err != nil {
+		return err
+	}
+	n := c.entries
+	c.entries++
+	if len(kv.key) == 0 { // the mark of an earlier restore
+		return nil
+	}
+	h := keyHash{maphash.Bytes(processSeedLo, kv.key), maphash.Bytes(processSeedHi, kv.key)}
+	if rev.tombstone {
+		delete(c.last, h)
+		return nil
+	}
+	if c.last[h] = (survivor{n, uint64(len(key) + len(value))}); len(c.last) > maxSurvivors {
+		return ErrNoHistory
+	}
+	return nil
+}
+
+// survivors says which entries of the key bucket outlive a compaction, unless those have more bytes than limit.
+func survivors(ctx context.Context, db *database, limit int64) (bitmap, error) {
+	c := &chooser{last: map[keyHash]survivor{}}
+	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
+	if err := w.walk(); err != nil {
+		return nil, err
+	}
+	keep, total := newBitmap(c.entries), uint64(0)
+	for _, s := range c.last {
+		keep.set(s.entry)
+		total += s.size
+	}
+	if total > uint64(limit) {
+		return nil, ErrNoHistory
+	}
+	if c.entries > 0 {
+		keep.set(c.entries - 1)
+	}
+	return keep, nil
+}
+
+// copier writes a database of those entries that are kept.
+type copier struct {
+	db     *bolt.DB
+	tx     *bolt.Tx
+	into   *bolt.Bucket
+	name   []byte
+	keep   bitmap
+	keys   uint64 // entries of the key bucket so far
+	batch  int
+	inKeys bool
+	// read and written are Report.Hash of the original and of the copy.
+	read, written uint32
+}
+
+func newCopier(pageSize int, keep bitmap, file *os.File) (*copier, error) {
+	db, err := bolt.Open("", 0o600, &bolt.Options{PageSize: pageSize, NoSync: true, NoGrowSync: true,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return file, nil }})
+	if err != nil {
+		return nil, err
+	}
+	c := &copier{db: db, keep: keep}
+	if c.tx, err = db.Begin(true); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return c, nil
+}
+
+func (c *copier) bucket(name []byte) (_ bool, err error) {
+	c.read, c.written = crc32.Update(c.read, castagnoli, name), crc32.Update(c.written, castagnoli, name)
+	c.name, c.inKeys = bytes.Clone(name), string(name) == "key"
+	return true, c.enter()
+}
+
+func (c *copier) enter() (err error) {
+	if c.into, err = c.tx.CreateBucketIfNotExists(c.name); err == nil {
+		c.into.FillPercent = 0.9 // they come in their order
+	}
+	return err
+}
+
+func (c *copier) entry(key, value []byte) error {
+	c.read = crc32.Update(crc32.Update(c.read, castagnoli, key), castagnoli, value)
+	if c.inKeys {
+		c.keys++
+		if !c.keep.has(c.keys - 1) {
+			return nil
+		}
+	}
+	c.written = crc32.Update(crc32.Update(c.written, castagnoli, key), castagnoli, value)
+	if c.batch += len(key) + len(value); c.batch > compactBatch {
+		if err := c.commit(); err != nil {
+			return err
+		}
+	}
+	return c.into.Put(key, bytes.Clone(value)) // bbolt wants the value until the commit
+}
+
+// commit ends a transaction and begins the next one.
+func (c *copier) commit() (err error) {
+	c.batch = 0
+	if err := c.tx.Commit(); err != nil {
+		return err
+	}
+	if c.tx, err = c.db.Begin(true); err != nil {
+		return err
+	}
+	return c.enter()
+}
+
+// close commits what there is, unless something went wrong, and frees the file.
+func (c *copier) close(failed error) error {
+	if failed == nil {
+		failed = c.tx.Commit()
+	}
+	if failed != nil && c.tx != nil {
+		_ = c.tx.Rollback() // bbolt closes nothing before
+	}
+	return errors.Join(failed, c.db.Close())
+}
+
+// seal reads the copy back and puts a trailer behind it.
+func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (done snapshot.Plain, err error) {
+	info, err := to.Stat()
+	if err != nil {
+		return done, err
+	}
+	db, err := openDatabase(to, info.Size())
+	if err != nil {
+		return done, err
+	}
+	var r Report
+	if err := readContent(ctx, db, &r, maxLiveSlots, false, func(int64) {}); err != nil {
+		return done, err
+	}
+	if r.Hash != written || r.Revision != proven.Revision || r.LiveKeys != proven.LiveKeys {
+		return done, corrupt("the copy has hash %08x, revision %d and %d keys, instead of %08x, %d and %d", r.Hash, r.Revision, r.LiveKeys, written, proven.Revision, proven.LiveKeys)
+	}
+	if err := to.Truncate(db.size()); err != nil { // bbolt makes its file longer in large steps
+		return done, err
+	}
+	sum := sha256.New()
+	if err := copyContext(ctx, sum, io.NewSectionReader(to, 0, db.size()), func(int64) {}); err != nil {
+		return done, err
+	}
+	trailer := sum.Sum(nil)
+	if _, err := to.WriteAt(trailer, db.size()); err != nil {
+		return done, err
+	}
+	sum.Write(trailer)
+	return snapshot.Plain{Size: db.size() + snapshot.TrailerSize, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}

@@ -1,0 +1,238 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
+)
+
+// What Compact keeps of a history with all that etcd knows is, entry by entry, what etcd itself keeps when it compacts the
+// last revision.
+func TestCompactAsEtcdDoes(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{"3.5", "3.6", "3.7"} {
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			s := etcdtest.Start(t, etcdtest.Find(t, minor))
+			s.Fill(t, 200)
+			revision := history(t, s)
+			copied, done := compacted(t, s.Save(t))
+			if _, err := s.Client.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(keyBucket(t, s.Save(t)), keyBucket(t, copied)); d != "" {
+				t.Errorf("etcd keeps -, the copy has +:\n%s", d)
+			}
+			status := etcdtest.SnapshotStatus(t, s.Binaries, copied)
+			if status.Revision != revision {
+				t.Errorf("etcdutl says that it is at revision %d, not %d", status.Revision, revision)
+			}
+			again, err := verify.File(t.Context(), copied, verify.Options{})
+			if err != nil || !again.Trailer || again.Plain != done {
+				t.Errorf("not as a proven snapshot: %v, %+v", err, again)
+			}
+			compactTwice(t, copied)
+		})
+	}
+}
+
+// history writes what Fill does not: leases, transactions, keys that come, go and come back, large values; no deletion in
+// the end. It returns the last revision.
+func history(t *testing.T, s *etcdtest.Server) (revision int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	lease, err := s.Client.Grant(ctx, 3600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range 400 {
+		key := fmt.Sprintf("/registry/random/%d", r.IntN(40))
+		value := strings.Repeat(fmt.Sprint(i), 1+r.IntN(5000))
+		switch r.IntN(5) {
+		case 0:
+			_, err = s.Client.Delete(ctx, key)
+		case 1:
+			_, err = s.Client.Delete(ctx, "/registry/random/1", clientv3.WithPrefix())
+		case 2:
+			_, err = s.Client.Put(ctx, key, value, clientv3.WithLease(lease.ID))
+		case 3:
+			_, err = s.Client.Txn(ctx).Then(clientv3.OpPut(key, value), clientv3.OpPut(key+"/a", value), clientv3.OpDelete(key+"/b"), clientv3.OpPut(key+"/c", "")).Commit()
+		default:
+			_, err = s.Client.Put(ctx, key, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := s.Client.Put(ctx, "/registry/last", "last")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Header.Revision
+}
+
+// compactTwice: what has no history gains nothing.
+func compactTwice(t *testing.T, path string) {
+	t.Helper()
+	if _, _, err := tryCompact(t, path); !errors.Is(err, verify.ErrNoHistory) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// A revision at which a key was deleted is where the snapshot stands, and stays.
+func TestCompactKeepsTheLastRevision(t *testing.T) {
+	t.Parallel()
+	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"))
+	s.Fill(t, 60)
+	r, err := s.Client.Delete(t.Context(), "/registry/configmaps/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, _ := compacted(t, s.Save(t))
+	if got := etcdtest.SnapshotStatus(t, s.Binaries, path).Revision; got != r.Header.Revision {
+		t.Errorf("revision %d, want %d", got, r.Header.Revision)
+	}
+	if n := len(keyBucket(t, path)); n != 3 { // kube-system, the middle, and one deletion
+		t.Errorf("%d entries", n)
+	}
+}
+
+// A snapshot that changes between its proof and the copy is noticed, wherever the change is.
+func TestCompactNoticesAChange(t *testing.T) {
+	t.Parallel()
+	path := small(t)
+	report, err := verify.File(t.Context(), path, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(data), "0123456789abcdef")
+	data[at] = '_'
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := compactFile(t, path, report); !errors.Is(err, verify.ErrCorrupt) || !strings.Contains(err.Error(), "has changed since it was verified") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Cancelled, it ends and leaves no lock behind.
+func TestCompactCancelled(t *testing.T) {
+	t.Parallel()
+	path := small(t)
+	report, err := verify.File(t.Context(), path, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := verify.Compact(ctx, f, report, f, f); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A file that cannot be written is an error, and no panic of bbolt's.
+func TestCompactCannotWrite(t *testing.T) {
+	t.Parallel()
+	path := small(t)
+	report, err := verify.File(t.Context(), path, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files [3]*os.File
+	for i := range files {
+		if files[i], err = os.Open(path); err != nil {
+			t.Fatal(err)
+		}
+		defer files[i].Close()
+	}
+	if _, err := verify.Compact(t.Context(), files[0], report, files[1], files[2]); err == nil || !strings.HasPrefix(err.Error(), "copy snapshot without history: ") {
+		t.Errorf("%v", err)
+	}
+	if now, err := verify.File(t.Context(), path, verify.Options{}); err != nil || now.SHA256 != report.SHA256 {
+		t.Errorf("the original is another one: %v", err)
+	}
+}
+
+// compacted is the path of the copy.
+func compacted(t *testing.T, path string) (string, snapshot.Plain) {
+	t.Helper()
+	to, done, err := tryCompact(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to, done
+}
+
+func tryCompact(t *testing.T, path string) (string, snapshot.Plain, error) {
+	t.Helper()
+	report, err := verify.File(t.Context(), path, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compactFile(t, path, report)
+}
+
+func compactFile(t *testing.T, path string, report *verify.Report) (string, snapshot.Plain, error) {
+	t.Helper()
+	from, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, err := os.Create(filepath.Join(t.TempDir(), "compacted.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	again, err := os.OpenFile(to.Name(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := verify.Compact(t.Context(), from, report, to, again)
+	return to.Name(), done, err
+}
+
+// keyBucket is what bbolt itself reads.
+func keyBucket(t *testing.T, path string) map[string]string {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	entries := map[string]string{}
+	if err := db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("key")).ForEach(func(k, v []byte) error {
+			entries[fmt.Sprintf("%x", k)] = string(v)
+			return nil
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
