@@ -36,6 +36,7 @@ type user struct {
 	*hosted               // its etcd, which is called kube-etcd
 	APIServers int        // replicas of kube-apiserver
 	History    bool       // see userOptions
+	FillLive   bool       // what fill writes stays, and is no history
 	AccessMode string     // see userOptions
 	Kubernetes string     // version
 	PKI        userPKI    // of its API servers

@@ -46,9 +46,9 @@ func (u *user) etcd(t testing.TB) *clientv3.Client {
 // fillers is how many keys fill writes, side by side: members write what comes together to the disk at once.
 const fillers = 64
 
-// fill makes the database about this many bytes larger, nearly all of it history: the same few keys, written again and
-// again with values that compress as objects do. Members keep the last 5,000 to 15,000 requests in memory, hence
-// small ones.
+// fill makes the database about this many bytes larger, nearly all of it history unless user.FillLive: the same few keys,
+// written again and again with values that compress as objects do. Members keep the last 5,000 to 15,000 requests in
+// memory, hence small ones.
 func (u *user) fill(t testing.TB, size int) {
 	t.Helper()
 	if !u.History {
@@ -64,7 +64,11 @@ func (u *user) fill(t testing.TB, size int) {
 		wg.Go(func() {
 			r := rand.New(rand.NewChaCha8([32]byte{byte(w)}))
 			for i := 0; i < size/value/fillers && errs[w] == nil; i++ {
-				_, errs[w] = c.Put(ctx, fmt.Sprintf("/kubectl-etcd-e2e/fill/%d", w), string(etcdtest.Object(r, value)))
+				key := fmt.Sprintf("/kubectl-etcd-e2e/fill/%d", w)
+				if u.FillLive {
+					key += fmt.Sprintf("/%d/%d", time.Now().UnixNano(), i)
+				}
+				_, errs[w] = c.Put(ctx, key, string(etcdtest.Object(r, value)))
 			}
 		})
 	}
