@@ -270,6 +270,22 @@ func TestBuildIsRepeatable(t *testing.T) {
 	}
 }
 
+// TestPrepareAnotherSize: a client that goes on may send the same snapshot in another form. What came of the first has to go,
+// or both would have to have room.
+func TestPrepareAnotherSize(t *testing.T) {
+	m := startMember(t, "3.6")
+	m.upload(t)
+	for _, c := range []struct{ size, want int64 }{{m.report.Size, m.report.Size}, {m.report.Size - 512, -1}, {m.report.Size, -1}} {
+		if p, err := Prepare(t.Context(), m.place, c.size); err != nil || p.Size != c.want {
+			t.Errorf("prepare for %d bytes: %+v, %v; want %d", c.size, p, err, c.want)
+		}
+	}
+	if got, want := m.leftovers(t), []string{op}; !slices.Equal(got, want) {
+		t.Errorf("there is %v, want %v", got, want)
+	}
+	m.build(t, 5)
+}
+
 func TestBuildRefuses(t *testing.T) {
 	m := startMember(t, "3.6")
 	if _, err := Build(t.Context(), m.request(1), func(string) {}); !errors.Is(err, os.ErrNotExist) {

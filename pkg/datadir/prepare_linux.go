@@ -10,7 +10,7 @@ import (
 )
 
 // Prepare makes the folder for an upload of size bytes, where the volume has room for it and for what is built of it. It
-// removes what a build that was killed left behind. Where there is no room, it leaves nothing.
+// removes what a build that was killed left behind, and an upload of another size. Where there is no room, it leaves nothing.
 func Prepare(ctx context.Context, p Place, size int64) (*Prepared, error) {
 	return here.prepare(ctx, p, size)
 }
@@ -43,6 +43,12 @@ func (h host) prepare(ctx context.Context, p Place, size int64) (_ *Prepared, er
 		return nil, err
 	}
 	r := &Prepared{Path: p.op(snapshotName), Size: sizeOf(p.op(snapshotName))}
+	if r.Size >= 0 && r.Size != size { // another client's, of another form: it would take the room of this one's
+		if err := os.Remove(r.Path); err != nil {
+			return nil, err
+		}
+		r.Size = -1
+	}
 	built, err := p.record()
 	if err != nil {
 		return nil, err

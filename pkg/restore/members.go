@@ -133,7 +133,7 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 		}
 	}
 	r.computeBump()
-	return nil
+	return r.shrink(ctx)
 }
 
 // tellNewer tells, where etcd has no quorum, which volume holds more than the snapshot: it could be restored instead.
@@ -159,7 +159,7 @@ func (r *run) ask(ctx context.Context, _ *plan.Task) error {
 		return err
 	}
 	r.computeBump()
-	return nil
+	return r.shrink(ctx)
 }
 
 // sameCluster refuses another cluster's snapshot. The ids of etcd's change with
@@ -277,9 +277,10 @@ func (r *run) upload(ctx context.Context, st stage, m *MemberRecord) error {
 		}
 		return nil
 	}
-	content := r.src.content(ctx, r.sh.Bump > 0, func(bytes int64) {
-		r.d.Report.Step("leave out the history of %s: %s are sent instead of %s", r.sh.Snapshot.File, humanize.IBytes(uint64(bytes)), humanize.IBytes(uint64(r.sh.Snapshot.Size)))
-	})
+	content, err := r.content(ctx)
+	if err != nil {
+		return fmt.Errorf("upload snapshot to member %s: %w", m.Name, err)
+	}
 	if r.sh.LimitRate > 0 {
 		content.Pace = backup.Pacer(ctx, r.sh.LimitRate)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/dustin/go-humanize"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
@@ -32,6 +33,7 @@ type source struct {
 	packed        *os.File          // zstd; nil: not yet, or not possible
 	packedProven  bool              // what was packed is what was proven
 	packing       sync.Once
+	unfit         error // why it must not be sent
 }
 
 // prove reads the whole snapshot before anything is made in a cluster.
@@ -98,31 +100,58 @@ func (s *source) unname(file string) {
 	}
 }
 
+// content is what is uploaded.
+func (r *run) content(ctx context.Context) (reach.Content, error) {
+	return r.src.content(ctx, r.sh.Bump > 0, r.d.Report)
+}
+
+// shrink makes ready what is uploaded, now that the bump is known: some plans have their uploads within the outage.
+func (r *run) shrink(ctx context.Context) error {
+	if r.src == nil {
+		return nil
+	}
+	_, err := r.content(ctx)
+	return err
+}
+
 // content is what is sent to the members. The first time it is made smaller: there is an exec on its way, which costs more
-// than that. It goes as it is where that is not possible: no room, mostly. History is left out where the revisions
-// become compacted anyway, which is what compacted says; smaller is told then, and to how many bytes.
-func (s *source) content(ctx context.Context, compacted bool, smaller func(bytes int64)) reach.Content {
-	s.packing.Do(func() {
-		s.sent = snapshot.Plain{Size: s.Size, SHA256: s.SHA256}
-		if compacted && s.compact(ctx) == nil {
-			smaller(s.sent.Size)
-		}
-		if s.packed == nil {
-			s.pack()
-		}
-	})
+// than that. Where that is not possible (no room, mostly), it goes as it is. History is left out where the revisions
+// become compacted anyway.
+func (s *source) content(ctx context.Context, compacted bool, tell Reporter) (reach.Content, error) {
+	s.packing.Do(func() { s.unfit = s.shrink(ctx, compacted, tell) })
 	c := reach.Content{Plain: s.plain, Size: s.sent.Size, SHA256: s.sent.SHA256}
-	if s.packed == nil {
-		return c
+	if s.packed == nil || s.unfit != nil {
+		return c, s.unfit
 	}
 	if info, err := s.packed.Stat(); err == nil {
 		c.Packed, c.PackedSize, c.PackedProven = s.packed, info.Size(), s.packedProven && !s.Raw
 	}
-	return c
+	return c, nil
 }
 
-// compact replaces what is sent by a copy without history. All of it would be stored, built and read at the start once
-// per member, to be dropped then.
+// shrink fails where the snapshot is not any more what was proven.
+func (s *source) shrink(ctx context.Context, compacted bool, tell Reporter) error {
+	s.sent = snapshot.Plain{Size: s.Size, SHA256: s.SHA256}
+	if compacted {
+		err := s.compact(ctx)
+		switch {
+		case err == nil:
+			tell.Step("leave out the history of %s: %s remain of %s", s.File, humanize.IBytes(uint64(s.sent.Size)), humanize.IBytes(uint64(s.Size)))
+			return nil
+		case errors.Is(err, verify.ErrCorrupt), ctx.Err() != nil:
+			return err
+		case !errors.Is(err, verify.ErrNoHistory):
+			tell.Step("the history of %s is sent, too: %v", s.File, err)
+		}
+	}
+	if s.packed == nil {
+		s.packed, s.packedProven = s.pack(s.plain, s.sent)
+	}
+	return nil
+}
+
+// compact replaces what is sent by a packed copy without history. All of that would be stored, built and read at the start
+// once per member, to be dropped then.
 func (s *source) compact(ctx context.Context) error {
 	to, err := os.CreateTemp("", "kubectl-etcd-restore-")
 	if err != nil {
@@ -132,25 +161,32 @@ func (s *source) compact(ctx context.Context) error {
 	again, err := os.OpenFile(to.Name(), os.O_RDWR, 0)
 	s.unname(to.Name())
 	if err != nil {
-		return err
+		return errors.Join(err, to.Close())
 	}
 	done, err := verify.Compact(ctx, s.plain, s.report, to, again)
 	if err != nil {
-		return err
+		return errors.Join(err, to.Close()) // gives its room back
 	}
-	s.plain, s.sent, s.packed = to, done, nil
+	packed, proven := s.pack(to, done)
+	if packed == nil && s.packed != nil { // the original is, already
+		return errors.Join(errors.New("no room to compress what remains"), to.Close())
+	}
+	s.plain, s.sent, s.packed, s.packedProven = to, done, packed, proven
 	return nil
 }
 
-// pack does nothing where that is not possible.
-func (s *source) pack() {
+// pack returns nil where that is not possible, and whether what it packed has that sum.
+func (s *source) pack(plain *os.File, what snapshot.Plain) (packed *os.File, proven bool) {
 	f, err := s.make()
 	if err != nil {
-		return
+		return nil, false
 	}
-	if sum, err := compress(io.NewSectionReader(s.plain, 0, s.sent.Size), f); err == nil {
-		s.packed, s.packedProven = f, sum == s.sent.SHA256
+	sum, err := compress(io.NewSectionReader(plain, 0, what.Size), f)
+	if err != nil {
+		_ = f.Close()
+		return nil, false
 	}
+	return f, sum == what.SHA256
 }
 
 // compress returns the sha256 (hex) of what it read: once here is less than once on each member.

@@ -1,6 +1,8 @@
 package restore
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
@@ -36,7 +39,10 @@ func TestPackedProven(t *testing.T) {
 			if err := s.open(file); err != nil {
 				t.Fatal(err)
 			}
-			content := s.content(t.Context(), false, nil)
+			content, err := s.content(t.Context(), false, &told{})
+			if err != nil {
+				t.Fatal(err)
+			}
 			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
 				t.Errorf("whoever kills this client finds %v", left)
 			}
@@ -47,21 +53,38 @@ func TestPackedProven(t *testing.T) {
 	}
 }
 
-// History is not sent, unless it has to be: what is sent then is what was proven.
-func TestSentWithoutHistory(t *testing.T) {
+// told is what a user reads.
+type told struct {
+	Reporter
+	steps []string
+}
+
+func (r *told) Step(format string, args ...any) {
+	r.steps = append(r.steps, fmt.Sprintf(format, args...))
+}
+
+// withHistory is a snapshot of 200 revisions of one key.
+func withHistory(t *testing.T) string {
+	t.Helper()
 	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"))
 	for i := range 200 {
 		if _, err := s.Client.Put(t.Context(), "/registry/last", strings.Repeat(fmt.Sprint(i), 4096)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	file := s.Save(t)
+	return s.Save(t)
+}
+
+// History is not sent, unless it has to be: what is sent then is what was proven.
+func TestSentWithoutHistory(t *testing.T) {
+	file := withHistory(t)
 	for name, c := range map[string]struct {
 		compacted, noRoom, want bool
+		says                    string
 	}{
-		"left out":               {true, false, true},
-		"the revisions are kept": {false, false, false},
-		"no room for a copy":     {true, true, false},
+		"left out":               {compacted: true, want: true, says: "leave out the history of snapshot.db: "},
+		"the revisions are kept": {},
+		"no room for a copy":     {compacted: true, noRoom: true, says: "the history of snapshot.db is sent, too: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tmp := t.TempDir()
@@ -74,33 +97,64 @@ func TestSentWithoutHistory(t *testing.T) {
 			if c.noRoom {
 				t.Setenv("TMPDIR", filepath.Join(tmp, "none"))
 			}
-			told := int64(0)
-			content := src.content(t.Context(), c.compacted, func(bytes int64) { told = bytes })
+			var user told
+			content, err := src.content(t.Context(), c.compacted, &user)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
 				t.Errorf("whoever kills this client finds %v", left)
 			}
-			smaller := content.Size*2 < src.Size
-			if smaller != c.want || (told == content.Size) != c.want {
-				t.Errorf("%d bytes of %d are sent, %d were told", content.Size, src.Size, told)
+			if smaller := content.Size*2 < src.Size; smaller != c.want || !c.want && content.SHA256 != src.SHA256 {
+				t.Errorf("%d bytes of %d are sent, with sum %s of %s", content.Size, src.Size, content.SHA256, src.SHA256)
 			}
-			if !c.want && content.SHA256 != src.SHA256 {
-				t.Error("what is sent is neither what was proven nor smaller")
+			if said := strings.Join(user.steps, "|"); !strings.HasPrefix(said, c.says) || c.says == "" && said != "" {
+				t.Errorf("the user reads %q, not %q", said, c.says)
 			}
-			sent := filepath.Join(t.TempDir(), "sent.db")
-			data := make([]byte, content.Size)
-			if _, err := content.Plain.ReadAt(data, 0); err != nil && err != io.EOF {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(sent, data, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			got, err := verify.File(t.Context(), sent, verify.Options{})
-			if err != nil || got.Plain.SHA256 != content.SHA256 || got.Revision != src.Revision || got.LiveKeys != src.LiveKeys {
-				t.Errorf("not what was announced: %v, %+v", err, got)
-			}
-			if content.Packed != nil && !content.PackedProven {
-				t.Error("what was packed is not what is sent")
-			}
+			checkSent(t, src, content)
 		})
+	}
+}
+
+// checkSent compares what is sent with what was announced.
+func checkSent(t *testing.T, src *source, content reach.Content) {
+	t.Helper()
+	sent := filepath.Join(t.TempDir(), "sent.db")
+	data := make([]byte, content.Size)
+	if _, err := content.Plain.ReadAt(data, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sent, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := verify.File(t.Context(), sent, verify.Options{})
+	if err != nil || got.Plain.SHA256 != content.SHA256 || got.Revision != src.Revision || got.LiveKeys != src.LiveKeys {
+		t.Errorf("not what was announced: %v, %+v", err, got)
+	}
+	if content.Packed != nil && !content.PackedProven {
+		t.Error("what was packed is not what is sent")
+	}
+}
+
+// A snapshot that is not any more what was proven is not sent at all.
+func TestSentChanged(t *testing.T) {
+	file := withHistory(t)
+	src, err := prove(t.Context(), file, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.close()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.ReplaceAll(data, []byte("199199199199"), []byte("199199199198")) // the first alone may be in a free page
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := src.content(t.Context(), true, &told{}); !errors.Is(err, verify.ErrCorrupt) {
+			t.Errorf("%v", err)
+		}
 	}
 }

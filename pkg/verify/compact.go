@@ -21,20 +21,21 @@ import (
 var ErrNoHistory = errors.New("it has hardly any history")
 
 const (
-	// maxSurvivors bounds the memory of Compact, to about 200 MiB. Who has more keys has a database that is mostly live.
-	maxSurvivors = 1 << 22
+	// maxSurvivors bounds the memory of Compact, to about 150 MiB.
+	maxSurvivors = 1 << 21
 	// compactBatch is how many bytes one transaction writes.
 	compactBatch = 32 << 20
 )
 
-// Compact copies a snapshot that File has proven, with that report, and leaves out what etcd drops when it compacts its
-// last revision: older revisions of each key, and deletions. The last revision of all stays in any case, since it says
-// where the snapshot stands. What else the database holds is copied as it is, also up to where it says it was compacted, so
+// Compact copies a snapshot that File has proven, with that report, and leaves out what no client can read when its last
+// revision is compacted: older revisions of each key, deletions, and free pages. The last entry of all stays in any case,
+// since it says where the snapshot stands. What else the database holds is copied as it is, also up to where it says it was compacted, so
 // the copy is for a restore that marks its revisions as compacted (etcdutl's --mark-compacted), and for nothing else.
 //
 // The copy is a snapshot with a trailer. It is written to the empty file to, of which again is another handle that Compact
-// closes. It is read back before Compact returns, and the original must still hold what the report says. Where the copy
-// would have more than half of the original's bytes, the error is ErrNoHistory.
+// closes. It is read back before Compact returns. The original must still hold what the report says: otherwise the error is
+// ErrCorrupt. It is ErrNoHistory where the keys that stay have more than half of the original's bytes, or are very many.
+// The same original makes the same copy.
 func Compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *os.File) (snapshot.Plain, error) {
 	defer again.Close() // also where bbolt has not got so far
 	done, err := compact(ctx, from, proven, to, again)
@@ -53,12 +54,12 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *o
 	if err != nil {
 		return done, err
 	}
-	keep, err := survivors(ctx, db, size/2)
+	keep, entries, err := survivors(ctx, db, size/2)
 	if err != nil {
 		return done, err
 	}
 	db.reset()
-	c, err := newCopier(int(db.pageSize), keep, again)
+	c, err := newCopier(int(db.pageSize), keep, entries, again)
 	if err != nil {
 		return done, err
 	}
@@ -69,7 +70,13 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *o
 	if c.read != proven.Hash {
 		return done, corrupt("it has changed since it was verified")
 	}
-	return seal(ctx, to, c.written, proven)
+	if done, err = seal(ctx, to, c.written, proven); err != nil {
+		return done, fmt.Errorf("read the copy: %v", err) // nothing is wrong with the original
+	}
+	if done.Size >= proven.Plain.Size {
+		return done, ErrNoHistory
+	}
+	return done, nil
 }
 
 // chooser finds the last revision of each key.
@@ -90,9 +97,6 @@ func (c *chooser) entry(key, value []byte) error {
 	}
 	n := c.entries
 	c.entries++
-	if len(kv.key) == 0 { // the mark of an earlier restore
-		return nil
-	}
 	h := keyHash{maphash.Bytes(processSeedLo, kv.key), maphash.Bytes(processSeedHi, kv.key)}
 	if rev.tombstone {
 		delete(c.last, h)
@@ -104,48 +108,50 @@ func (c *chooser) entry(key, value []byte) error {
 	return nil
 }
 
-// survivors says which entries of the key bucket outlive a compaction, unless those have more bytes than limit.
-func survivors(ctx context.Context, db *database, limit int64) (bitmap, error) {
+// survivors says which of how many entries of the key bucket outlive a compaction, unless those have more bytes than limit.
+func survivors(ctx context.Context, db *database, limit int64) (keep bitmap, entries uint64, err error) {
 	c := &chooser{last: map[keyHash]survivor{}}
 	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
 	if err := w.walk(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	keep, total := newBitmap(c.entries), uint64(0)
+	total := uint64(0)
+	keep = newBitmap(c.entries)
 	for _, s := range c.last {
 		keep.set(s.entry)
 		total += s.size
 	}
 	if total > uint64(limit) {
-		return nil, ErrNoHistory
+		return nil, 0, ErrNoHistory
 	}
 	if c.entries > 0 {
 		keep.set(c.entries - 1)
 	}
-	return keep, nil
+	return keep, c.entries, nil
 }
 
 // copier writes a database of those entries that are kept.
 type copier struct {
-	db     *bolt.DB
-	tx     *bolt.Tx
-	into   *bolt.Bucket
-	name   []byte
-	keep   bitmap
-	keys   uint64 // entries of the key bucket so far
-	batch  int
-	inKeys bool
+	db      *bolt.DB
+	tx      *bolt.Tx
+	into    *bolt.Bucket
+	name    []byte
+	keep    bitmap
+	entries uint64 // of the key bucket
+	keys    uint64 // so far
+	batch   int
+	inKeys  bool
 	// read and written are Report.Hash of the original and of the copy.
 	read, written uint32
 }
 
-func newCopier(pageSize int, keep bitmap, file *os.File) (*copier, error) {
+func newCopier(pageSize int, keep bitmap, entries uint64, file *os.File) (*copier, error) {
 	db, err := bolt.Open("", 0o600, &bolt.Options{PageSize: pageSize, NoSync: true, NoGrowSync: true,
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return file, nil }})
 	if err != nil {
 		return nil, err
 	}
-	c := &copier{db: db, keep: keep}
+	c := &copier{db: db, keep: keep, entries: entries}
 	if c.tx, err = db.Begin(true); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -154,8 +160,12 @@ func newCopier(pageSize int, keep bitmap, file *os.File) (*copier, error) {
 
 func (c *copier) bucket(name []byte) (_ bool, err error) {
 	c.read, c.written = crc32.Update(c.read, castagnoli, name), crc32.Update(c.written, castagnoli, name)
+	first := c.into == nil
 	c.name, c.inKeys = bytes.Clone(name), string(name) == "key"
-	return true, c.enter()
+	if first {
+		return true, c.enter()
+	}
+	return true, c.commit() // bbolt writes the buckets of one transaction in any order
 }
 
 func (c *copier) enter() (err error) {
@@ -168,7 +178,9 @@ func (c *copier) enter() (err error) {
 func (c *copier) entry(key, value []byte) error {
 	c.read = crc32.Update(crc32.Update(c.read, castagnoli, key), castagnoli, value)
 	if c.inKeys {
-		c.keys++
+		if c.keys++; c.keys > c.entries {
+			return corrupt("it has changed since it was verified")
+		}
 		if !c.keep.has(c.keys - 1) {
 			return nil
 		}
@@ -220,9 +232,9 @@ func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (don
 		return done, err
 	}
 	if r.Hash != written || r.Revision != proven.Revision || r.LiveKeys != proven.LiveKeys {
-		return done, corrupt("the copy has hash %08x, revision %d and %d keys, instead of %08x, %d and %d", r.Hash, r.Revision, r.LiveKeys, written, proven.Revision, proven.LiveKeys)
+		return done, fmt.Errorf("it has hash %08x, revision %d and %d keys, instead of %08x, %d and %d", r.Hash, r.Revision, r.LiveKeys, written, proven.Revision, proven.LiveKeys)
 	}
-	if err := to.Truncate(db.size()); err != nil { // bbolt makes its file longer in large steps
+	if err := to.Truncate(db.size()); err != nil { // bbolt may have made its file longer
 		return done, err
 	}
 	sum := sha256.New()

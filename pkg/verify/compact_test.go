@@ -1,9 +1,11 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
@@ -48,6 +51,66 @@ func TestCompactAsEtcdDoes(t *testing.T) {
 			compactTwice(t, copied)
 		})
 	}
+}
+
+// An etcd restored from the copy is, to its clients, one restored from the original. And it can be copied again, with the mark
+// that the restore has left in it.
+func TestCompactThenRestore(t *testing.T) {
+	t.Parallel()
+	for _, minor := range []string{"3.5", "3.6", "3.7"} {
+		t.Run(minor, func(t *testing.T) {
+			t.Parallel()
+			s := etcdtest.Start(t, etcdtest.Find(t, minor))
+			s.Fill(t, 100)
+			history(t, s)
+			if _, err := s.Client.Delete(t.Context(), "/registry/random/2", clientv3.WithPrefix()); err != nil {
+				t.Fatal(err)
+			}
+			original := s.Save(t)
+			copied, _ := compacted(t, original)
+			want, got := restored(t, s.Binaries, original), restored(t, s.Binaries, copied)
+			if d := cmp.Diff(everything(t, want), everything(t, got)); d != "" {
+				t.Errorf("of the original -, of the copy +:\n%s", d)
+			}
+			revision := history(t, got)
+			again, _ := compacted(t, got.Save(t))
+			if _, err := got.Client.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(keyBucket(t, got.Save(t)), keyBucket(t, again)); d != "" {
+				t.Errorf("after the restore, etcd keeps -, the copy has +:\n%s", d)
+			}
+		})
+	}
+}
+
+// restored is an etcd on a snapshot.
+func restored(t *testing.T, b etcdtest.Binaries, snapshot string) *etcdtest.Server {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	etcdtest.Tool(t, b.Etcdutl, "snapshot", "restore", snapshot, "--data-dir", dir, "--bump-revision", "100000", "--mark-compacted")
+	return etcdtest.Start(t, b, "--data-dir", dir)
+}
+
+// everything is what a client can read: all keys, with what etcd knows of each, the revision, and which leases there are.
+func everything(t *testing.T, s *etcdtest.Server) map[string]string {
+	t.Helper()
+	all, err := s.Client.Get(t.Context(), "", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := s.Client.Leases(t.Context())
+	if err != nil || len(leases.Leases) == 0 {
+		t.Fatalf("leases %v: %v", leases, err)
+	}
+	if _, err := s.Client.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithRev(all.Header.Revision-1)); !errors.Is(err, rpctypes.ErrCompacted) {
+		t.Errorf("an older revision: %v", err)
+	}
+	out := map[string]string{"": fmt.Sprint("revision ", all.Header.Revision, " leases ", leases.Leases)}
+	for _, kv := range all.Kvs {
+		out[string(kv.Key)] = fmt.Sprintf("created %d, modified %d, version %d, lease %d: %s", kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease, kv.Value)
+	}
+	return out
 }
 
 // history writes what Fill does not: leases, transactions, keys that come, go and come back, large values; no deletion in
@@ -125,8 +188,7 @@ func TestCompactNoticesAChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.Index(string(data), "0123456789abcdef")
-	data[at] = '_'
+	data = bytes.ReplaceAll(data, []byte("0123456789abcdef"), []byte("0123456789abcde_")) // the first alone may be in a free page
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -135,23 +197,52 @@ func TestCompactNoticesAChange(t *testing.T) {
 	}
 }
 
-// Cancelled, it ends and leaves no lock behind.
-func TestCompactCancelled(t *testing.T) {
+// cancelled cancels at so many bytes.
+type cancelled struct {
+	io.ReaderAt
+	left   int
+	cancel context.CancelFunc
+}
+
+func (c *cancelled) ReadAt(p []byte, off int64) (int, error) {
+	if c.left -= len(p); c.left < 0 {
+		c.cancel()
+	}
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+// More than one transaction of the copy; the same original makes the same copy; and it can be interrupted anywhere.
+func TestCompactLarge(t *testing.T) {
 	t.Parallel()
-	path := small(t)
+	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"))
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 100 {
+		if _, err := s.Client.Put(t.Context(), fmt.Sprintf("/registry/large/%d", i%40), string(etcdtest.Object(r, 1<<20))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := s.Save(t)
+	first, done := compacted(t, path)
+	if done.Size < 40<<20 || len(keyBucket(t, first)) != 40 {
+		t.Errorf("the copy has %d bytes and %d entries", done.Size, len(keyBucket(t, first)))
+	}
+	if _, again := compacted(t, path); again != done {
+		t.Errorf("one copy is %v, the other %v", done, again)
+	}
 	report, err := verify.File(t.Context(), path, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := verify.Compact(ctx, f, report, f, f); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+	for _, at := range []int{0, 50 << 20, int(report.DBSize) + 50<<20} {
+		ctx, cancel := context.WithCancel(t.Context())
+		from, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer from.Close()
+		if _, _, err := compactFrom(ctx, t, &cancelled{from, at, cancel}, report); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled after %d bytes: %v", at, err)
+		}
 	}
 }
 
@@ -204,6 +295,11 @@ func compactFile(t *testing.T, path string, report *verify.Report) (string, snap
 		t.Fatal(err)
 	}
 	defer from.Close()
+	return compactFrom(t.Context(), t, from, report)
+}
+
+func compactFrom(ctx context.Context, t *testing.T, from io.ReaderAt, report *verify.Report) (string, snapshot.Plain, error) {
+	t.Helper()
 	to, err := os.Create(filepath.Join(t.TempDir(), "compacted.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +309,7 @@ func compactFile(t *testing.T, path string, report *verify.Report) (string, snap
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := verify.Compact(t.Context(), from, report, to, again)
+	done, err := verify.Compact(ctx, from, report, to, again)
 	return to.Name(), done, err
 }
 
