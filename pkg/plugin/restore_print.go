@@ -121,10 +121,10 @@ func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 	if o.out.data() && err == nil {
 		perr := o.out.print(o.app.Out, restorePlan(p))
 		if perr == nil {
-			return p.Shared.Different()
+			return p.Shared.Flaw()
 		}
 		o.app.warn("the restore is done (operation %s), but how it went cannot be printed as asked", p.Operation.ID)
-		return errors.Join(perr, p.Shared.Different())
+		return errors.Join(perr, p.Shared.Flaw())
 	}
 	return o.app.reportRestore(p, err)
 }
@@ -140,14 +140,14 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		return nil
 	case err == nil && op.Phase == plan.Succeeded && s.Replace != nil:
 		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
-		return s.Different()
+		return s.Flaw()
 	case err == nil && op.Phase == plan.Succeeded:
 		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
 		if s.DiscardOld {
-			return s.Different()
+			return s.Flaw()
 		}
 		a.say("the old data is still on the volumes; take it back with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
-		return s.Different()
+		return s.Flaw()
 	case err == nil:
 		a.say("%s is as it was before operation %s", op.Target, op.ID)
 		return nil

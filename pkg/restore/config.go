@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
@@ -121,7 +122,9 @@ type Shared struct {
 	// CorruptAlarm says that etcd had found data corrupt when the snapshot was taken.
 	CorruptAlarm bool `json:"corruptAlarm,omitempty"`
 	// Differs says, after the restore, how the members' data differs; it never should.
-	Differs        string         `json:"differs,omitempty"`
+	Differs string `json:"differs,omitempty"`
+	// Late are the writers that were not ready in time after the restore.
+	Late           []string       `json:"late,omitempty"`
 	Token          string         `json:"token"`
 	InitialCluster string         `json:"initialCluster"`
 	Members        []MemberRecord `json:"members"`
@@ -174,12 +177,19 @@ func (s *Shared) member(name string) *MemberRecord {
 // ErrDiffers says that the restored members do not hold the same data.
 var ErrDiffers = errors.New("the members' data differs")
 
-// Different is ErrDiffers where the members were compared and found different, or nil.
-func (s *Shared) Different() error {
-	if s.Differs == "" {
-		return nil
+// ErrLate says that the data is restored, and that something that was stopped for it did not come back.
+var ErrLate = errors.New("not ready in time")
+
+// Flaw is why a restore that has ended did not end well, or nil: ErrDiffers where the members were compared and found
+// different, ErrLate where a writer is not back.
+func (s *Shared) Flaw() error {
+	switch {
+	case s.Differs != "":
+		return fmt.Errorf("compare members: %w: %s", ErrDiffers, s.Differs)
+	case len(s.Late) > 0:
+		return fmt.Errorf("start what was stopped: %w: %s", ErrLate, strings.Join(s.Late, ", "))
 	}
-	return fmt.Errorf("compare members: %w: %s", ErrDiffers, s.Differs)
+	return nil
 }
 
 func decodeShared(o *plan.Operation) (*Shared, error) {

@@ -194,7 +194,9 @@ const nudges = 2
 
 // hotServe waits for the writers, which have lost etcd for a moment.
 func (r *run) hotServe(ctx context.Context, _ *plan.Task) error {
-	return r.writersReady(ctx, r.sh.Writers)
+	late, err := r.writersReady(ctx, r.sh.Writers)
+	r.sh.Late = late
+	return err
 }
 
 // unserved tells whether the new cluster cannot have had a leader. Each vote for one is in a log before it is given; a

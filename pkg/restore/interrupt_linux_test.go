@@ -211,7 +211,7 @@ func TestDiffers(t *testing.T) {
 	if err := runner.Run(t.Context(), r.op); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.sh.Different(); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "m3") {
+	if err := r.sh.Flaw(); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "m3") {
 		t.Errorf("not told which differs: %v", err)
 	}
 }

@@ -49,9 +49,11 @@ func (r *run) serve(ctx context.Context, _ *plan.Task) error {
 			up = append(up, s.Object)
 		}
 	}
-	if err := r.writersReady(ctx, up); err != nil {
+	late, err := r.writersReady(ctx, up)
+	if err != nil {
 		return err
 	}
+	r.sh.Late = late
 	r.outageEnds()
 	return nil
 }
@@ -69,7 +71,7 @@ func (r *run) serveAgain(ctx context.Context) {
 			down = append(down, s.Object)
 		}
 	}
-	if err := r.writersReady(ctx, down); err != nil {
+	if _, err := r.writersReady(ctx, down); err != nil {
 		r.d.Report.Warn("%v", err)
 	}
 }
@@ -77,19 +79,20 @@ func (r *run) serveAgain(ctx context.Context) {
 // againWithin is less than a user waits for one workload: this comes after everything else.
 const againWithin = 2 * time.Minute
 
-// writersReady waits for writers; what is late now is told, and undoes nothing.
-func (r *run) writersReady(ctx context.Context, objects []string) error {
+// writersReady waits for writers. Which are late now is told, and undoes nothing.
+func (r *run) writersReady(ctx context.Context, objects []string) (late []string, err error) {
 	for _, object := range objects {
 		w, err := parseWorkload(object)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := r.ready(ctx, w); err != nil {
 			if ctx.Err() != nil {
-				return err
+				return nil, err
 			}
+			late = append(late, w.String())
 			r.d.Report.Warn("%v", err)
 		}
 	}
-	return nil
+	return late, nil
 }

@@ -22,7 +22,8 @@ func TestRestoreWays(t *testing.T) {
 		name string
 		run  func(*testing.T, *user)
 	}{
-		{"taken back", wayTakenBack}, {"another cluster", wayOtherCluster}, {"given up", wayGivenUp}, {"owned by an operator", wayOwned}, {"quorum lost", wayQuorumLost}, {"node gone", wayNodeGone},
+		{"taken back", wayTakenBack}, {"another cluster", wayOtherCluster}, {"given up", wayGivenUp},
+		{"not serving", wayNotServing}, {"owned by an operator", wayOwned}, {"quorum lost", wayQuorumLost}, {"node gone", wayNodeGone},
 		{"all lost", wayAllLost}, {"all lost, a file left", wayFileLeft},
 	} {
 		if !t.Run(way.name, func(t *testing.T) { way.run(t, u) }) {

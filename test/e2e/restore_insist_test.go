@@ -1,0 +1,102 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// full is a quota in the way until the function that it returns is called.
+func (u *user) full(t testing.TB, hard string) (open func()) {
+	t.Helper()
+	u.kubectl(t, "create", "quota", "full", "--hard="+hard)
+	open = func() { u.kubectl(t, "delete", "quota", "full", "--ignore-not-found") }
+	t.Cleanup(open)
+	return open
+}
+
+// wayGivenUp: a restore fails after its point of no return. Who gives it up gets what was taken from others, and the data
+// stays.
+func wayGivenUp(t *testing.T, u *user) {
+	w := u.write(t)
+	w.writes(t, 20)
+	taken := u.backup(t)
+	w.writes(t, 20)
+	budget := u.budget(t)
+	begun := time.Now()
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v")
+	p.err.shows(t, 3*time.Minute, "^scale StatefulSet kube-etcd from 3 to 0$")
+	open := u.full(t, "count/poddisruptionbudgets.policy=0")
+	r := p.wait().exits(1)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: operation \S+ has not ended; go on with: .* resume .*; or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
+	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(1).says(`error: undo operation .*: it is past the point from which anything goes back by itself`)
+	open()
+	u.c.etcd(t, "restore", "abandon", "-n", u.Namespace, "--yes").exits(0).says(`gave up operation \S+; what it has set aside is still on the volumes`)
+	u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).prints(`(?s).*abandoned.*`)
+	if u.budget(t) == budget {
+		t.Error("the budget was never away")
+	}
+	w.writes(t, 20)
+	w.restored(t, taken, w.outage(begun))
+}
+
+// wayNotServing: the data is restored, and no API server may start on it. That is no success.
+func wayNotServing(t *testing.T, u *user) {
+	w := u.write(t)
+	w.writes(t, 20)
+	taken := u.backup(t)
+	w.writes(t, 20)
+	begun := time.Now()
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v", "--timeout", "40s")
+	p.err.shows(t, 3*time.Minute, "^scale StatefulSet kube-etcd to 3; wait .*")
+	eventually(t, time.Minute, "etcd's new pods", func() error {
+		if pods := strings.Fields(u.kubectl(t, "get", "pods", "-l", "app=kube-etcd", "-o", "name")); len(pods) < u.Members {
+			return fmt.Errorf("there are %v", pods)
+		}
+		return nil
+	})
+	open := u.full(t, "pods=1") // they take seconds to get ready, and the writers come after that
+	r := p.wait().exits(1)
+	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
+	r.says(`error: start what was stopped: not ready in time: .*StatefulSet \S+/kube-apiserver`).says(`hint: the data is restored; look at their pods.*`)
+	open()
+	// Their controllers try again later and later, unless something changes.
+	for _, workload := range []string{"statefulset/kube-apiserver", "deployment/gke-master-etcd-maintenance", "deployment/kube-controller-manager"} {
+		u.kubectl(t, "annotate", workload, "e2e/again=now")
+		u.kubectl(t, "annotate", workload, "e2e/again-")
+	}
+	u.ready(t)
+	w.writes(t, 20)
+	w.restored(t, taken, w.outage(begun))
+}
+
+// wayOtherCluster: another cluster's snapshot is restored because the user insists, and taken back.
+func wayOtherCluster(t *testing.T, u *user) {
+	other := userCluster(t, usersHome(t), userOptions{Members: 1, APIServers: 1})
+	theirs := other.write(t)
+	theirs.writes(t, 20)
+	theirs.end()
+	taken := other.backup(t)
+	w := u.write(t)
+	w.writes(t, 20)
+	args := []string{"restore", u.target(), "--from", taken.file, "--yes"}
+	u.c.etcd(t, args...).exits(1).says(`error: .*the snapshot is of another cluster.*`).says(`hint: pass --from-other-cluster .*`)
+	w.writes(t, 20)
+	begun := time.Now()
+	out := u.c.etcd(t, append(args, "--from-other-cluster", "-o", "json")...).exits(0).restored()
+	w.writes(t, 20)
+	there := u.truth(t)
+	for want, names := range map[bool][]string{true: theirs.acknowledged(time.Time{}, begun), false: w.acknowledged(time.Time{}, begun)} {
+		for _, name := range names {
+			if _, ok := there[name]; ok != want {
+				t.Errorf("object %s: %t, of %d", name, ok, len(names))
+				break
+			}
+		}
+	}
+	u.takenBack(t, w, begun, out.Operation.ID)
+}
