@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	// Proof.
 	"pkg/verify":          {"pkg/snapshot"},
 	"pkg/verify/etcdtest": {},
+	"pkg/store/disktest":  {},
 	"pkg/rehearse":        {"pkg/snapshot", "pkg/verify"},
 	// The node side.
 	"pkg/datadir": {"pkg/verify", "pkg/rehearse"},
@@ -68,8 +69,8 @@ var neverIn = []struct {
 	why     string
 }{
 	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io|github\.com/spf13/cobra)(/|$)`), "the agent is sent over the wire for each backup"},
-	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/verify/etcdtest)$`), "tests stay out of programs"},
-	{"cmd/kubectl-etcd", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/verify/etcdtest)$`), "tests stay out of programs"},
+	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|store/disktest))$`), "tests stay out of programs"},
+	{"cmd/kubectl-etcd", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|store/disktest))$`), "tests stay out of programs"},
 	{"cmd/kubectl-etcd", regexp.MustCompile(`^(k8s\.io/client-go/kubernetes|k8s\.io/kubernetes/.*|go\.etcd\.io/etcd/server/.*)$`), "the plugin stays below its size"},
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/disktest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -171,26 +172,12 @@ func TestStalePart(t *testing.T) {
 	empty(t, filepath.Dir(cfg.To), "x.db", "x.db.json")
 }
 
-// smallDisk is a file system of so many bytes; only root can mount one.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mount a small file system: %v", err) // root in a container without CAP_SYS_ADMIN
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
-}
-
 func TestDiskTooSmall(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 6<<20)
 	cfg := config(t, endpoints(c)...)
-	cfg.To = smallDisk(t, "2m")
+	cfg.To = disktest.Small(t, "2m")
 	var full *backup.ErrNoSpace
 	if _, err := run(t, cfg, &listener{}); !errors.As(err, &full) || full.Have > 2<<20 || full.Need <= full.Have {
 		t.Errorf("%v", err)
@@ -202,7 +189,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 16<<20)
-	dir := smallDisk(t, "40m")
+	dir := disktest.Small(t, "40m")
 	for _, to := range []string{"x.db", "x.db.zst"} {
 		cfg := config(t, endpoints(c)...)
 		cfg.To = filepath.Join(dir, to)
@@ -234,7 +221,7 @@ func TestNoRoomForTheProof(t *testing.T) {
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 10<<20)
 	cfg := config(t, endpoints(c)...)
-	dir := smallDisk(t, "24m")
+	dir := disktest.Small(t, "24m")
 	cfg.To = filepath.Join(dir, "x.db.zst")
 	if _, err := run(t, cfg, &listener{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v", err)

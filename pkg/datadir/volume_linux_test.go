@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/disktest"
 )
 
 // childEnv makes this test program a child that builds until it is killed.
@@ -125,24 +127,10 @@ func processesIn(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// small mounts a small file system; only root can.
-func small(t *testing.T, size string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("mount a small file system: %v", err) // root in a container without CAP_SYS_ADMIN
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
-}
-
 // TestDiskFull: refused before anything; and when the disk becomes full all the same, what was there is left.
 func TestDiskFull(t *testing.T) {
 	m := startMember(t, "3.6")
-	m.place.DataDir = small(t, "40m")
+	m.place.DataDir = disktest.Small(t, "40m")
 	_, err := Prepare(t.Context(), m.place, m.report.Size)
 	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "40 MiB") || !strings.Contains(err.Error(), fmt.Sprint(40<<20)) {
 		t.Errorf("prepare: %v", err)

@@ -2,23 +2,17 @@ package store
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/disktest"
 )
 
-// TestDiskFull writes to a file system of one megabyte; only root can mount one.
+// TestDiskFull writes to a file system of one megabyte.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("mount a small file system: %v", err) // root in a container without CAP_SYS_ADMIN
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	dir := disktest.Small(t, "1m")
 	if n := Free(dir); n <= 0 || n > 1<<20 {
 		t.Errorf("%d bytes free", n)
 	}
