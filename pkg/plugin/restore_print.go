@@ -102,7 +102,7 @@ type restoreResult struct {
 	Restore    *restore.Shared `json:"restore"`
 	Notes      []string        `json:"notes,omitempty"`
 	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the first
-	// member that was frozen until all were healthy.
+	// member that was frozen until all were healthy. None where it has not ended.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
 }
 
@@ -129,6 +129,13 @@ func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 	return o.app.reportRestore(p, err)
 }
 
+func outage(s *restore.Shared) string {
+	if s.OutageEnded.IsZero() {
+		return "the outage goes on"
+	}
+	return fmt.Sprintf("outage %.0f s", s.OutageEnded.Sub(s.OutageBegan).Seconds())
+}
+
 // reportRestore says how an operation ended, and what can be typed next.
 func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	op, s := p.Operation, p.Shared
@@ -142,7 +149,7 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
 		return s.Flaw()
 	case err == nil && op.Phase == plan.Succeeded:
-		a.say("restored %s to revision %d of the snapshot, now %d; outage %.0f s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, s.OutageEnded.Sub(s.OutageBegan).Seconds())
+		a.say("restored %s to revision %d of the snapshot, now %d; %s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, outage(s))
 		if s.DiscardOld {
 			return s.Flaw()
 		}

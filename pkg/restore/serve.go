@@ -54,7 +54,9 @@ func (r *run) serve(ctx context.Context, _ *plan.Task) error {
 		return err
 	}
 	r.sh.Late = late
-	r.outageEnds()
+	if len(late) == 0 { // else nobody knows when it does
+		r.outageEnds()
+	}
 	return nil
 }
 

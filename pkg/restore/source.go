@@ -84,34 +84,28 @@ func (s *source) open(from string) error {
 	return nil
 }
 
-// make makes a file that is gone when this client is.
-func (s *source) make() (*os.File, error) {
+// named makes a file that has a name until unname takes it.
+func (s *source) named() (*os.File, error) {
 	f, err := os.CreateTemp("", "kubectl-etcd-restore-")
 	if err == nil {
 		s.files = append(s.files, f)
-		s.unname(f.Name())
 	}
 	return f, err
 }
 
-func (s *source) unname(file string) {
-	if os.Remove(file) != nil {
-		s.left = append(s.left, file)
+func (s *source) unname(f *os.File) {
+	if os.Remove(f.Name()) != nil {
+		s.left = append(s.left, f.Name())
 	}
 }
 
-// content is what is uploaded.
-func (r *run) content(ctx context.Context) (reach.Content, error) {
-	return r.src.content(ctx, r.sh.Bump > 0, r.d.Report)
-}
-
-// shrink makes ready what is uploaded, now that the bump is known: some plans have their uploads within the outage.
-func (r *run) shrink(ctx context.Context) error {
-	if r.src == nil {
-		return nil
+// make makes a file that is gone when this client is.
+func (s *source) make() (*os.File, error) {
+	f, err := s.named()
+	if err == nil {
+		s.unname(f)
 	}
-	_, err := r.content(ctx)
-	return err
+	return f, err
 }
 
 // content is what is sent to the members. The first time it is made smaller: there is an exec on its way, which costs more
@@ -153,13 +147,12 @@ func (s *source) shrink(ctx context.Context, compacted bool, tell Reporter) erro
 // compact replaces what is sent by a packed copy without history. All of that would be stored, built and read at the start
 // once per member, to be dropped then.
 func (s *source) compact(ctx context.Context) error {
-	to, err := os.CreateTemp("", "kubectl-etcd-restore-")
+	to, err := s.named()
 	if err != nil {
 		return err
 	}
-	s.files = append(s.files, to)
 	again, err := os.OpenFile(to.Name(), os.O_RDWR, 0)
-	s.unname(to.Name())
+	s.unname(to)
 	if err != nil {
 		return errors.Join(err, to.Close())
 	}
@@ -210,4 +203,18 @@ func (s *source) close() {
 	for _, name := range s.left {
 		_ = os.Remove(name)
 	}
+}
+
+// content is what is uploaded.
+func (r *run) content(ctx context.Context) (reach.Content, error) {
+	return r.src.content(ctx, r.sh.Bump > 0, r.d.Report)
+}
+
+// shrink makes ready what is uploaded, now that the bump is known: some plans have their uploads within the outage.
+func (r *run) shrink(ctx context.Context) error {
+	if r.src == nil {
+		return nil
+	}
+	_, err := r.content(ctx)
+	return err
 }

@@ -7,6 +7,8 @@
 // speaks of the time since the copy only, and without one just what contradicts itself is found, not a changed byte in a
 // value.
 //
+// It writes one thing: a copy without history, for restores (Compact).
+//
 // A file that ends well may still not start an etcd; for that there is package rehearse.
 package verify
 

@@ -204,8 +204,7 @@ func faultCorrupt(t *testing.T, f *faulty) {
 func faultQuota(t *testing.T, f *faulty) {
 	begun := f.undisturbed(t)
 	pods := len(strings.Fields(f.kubectl(t, "get", "pods", "-o", "name")))
-	f.kubectl(t, "create", "quota", "full", fmt.Sprintf("--hard=pods=%d", pods))
-	t.Cleanup(func() { f.kubectl(t, "delete", "quota", "full", "--ignore-not-found") })
+	f.quota(t, fmt.Sprintf("pods=%d", pods))
 	eventually(t, time.Minute, "the quota is counted", func() error {
 		if used := f.kubectl(t, "get", "quota", "full", "-o", "jsonpath={.status.used.pods}"); used != fmt.Sprint(pods) {
 			return fmt.Errorf("used %q", used)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// full is a quota in the way until the function that it returns is called.
-func (u *user) full(t testing.TB, hard string) (open func()) {
+// quota is in the way until the function that it returns is called.
+func (u *user) quota(t testing.TB, hard string) (open func()) {
 	t.Helper()
 	u.kubectl(t, "create", "quota", "full", "--hard="+hard)
 	open = func() { u.kubectl(t, "delete", "quota", "full", "--ignore-not-found") }
@@ -29,7 +29,7 @@ func wayGivenUp(t *testing.T, u *user) {
 	begun := time.Now()
 	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v")
 	p.err.shows(t, 3*time.Minute, "^scale StatefulSet kube-etcd from 3 to 0$")
-	open := u.full(t, "count/poddisruptionbudgets.policy=0")
+	open := u.quota(t, "count/poddisruptionbudgets.policy=0")
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: operation \S+ has not ended; go on with: .* resume .*; or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
@@ -59,10 +59,10 @@ func wayNotServing(t *testing.T, u *user) {
 		}
 		return nil
 	})
-	open := u.full(t, "pods=1") // they take seconds to get ready, and the writers come after that
+	open := u.quota(t, "pods=1") // they take seconds to get ready, and the writers come after that
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	r.says(`error: start what was stopped: not ready in time: .*StatefulSet \S+/kube-apiserver`).says(`hint: the data is restored; look at their pods.*`)
+	r.says(`error: start what was stopped: not ready in time: .*StatefulSet \S+/kube-apiserver`).says(`hint: the data is restored; look at their pods.*`).says(`restored \S+ to revision .*; the outage goes on`)
 	open()
 	// Their controllers try again later and later, unless something changes.
 	for _, workload := range []string{"statefulset/kube-apiserver", "deployment/gke-master-etcd-maintenance", "deployment/kube-controller-manager"} {
