@@ -3,11 +3,13 @@ package datadir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -265,6 +267,49 @@ func TestFlocksOn(t *testing.T) {
 	}
 	if got := flocksOn(locks, "00:2d:1"); len(got) != 1 || got[0] != -1 {
 		t.Errorf("a process that cannot be seen: %v", got)
+	}
+}
+
+// TestLockedByOnABusyNode finds who has a lock while others come and go. The kernel's list, read in pieces, then misses some.
+func TestLockedByOnABusyNode(t *testing.T) {
+	dir := t.TempDir()
+	locked := func(name string) *os.File {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return f
+	}
+	var wg sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer wg.Wait()
+	defer stop()
+	for n := range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				var files []*os.File
+				for i := range 200 { // a page holds some seventy
+					files = append(files, locked(fmt.Sprintf("%d-%d", n, i)))
+				}
+				for _, f := range files {
+					_ = f.Close()
+				}
+			}
+		})
+	}
+	ours := locked("ours")
+	defer ours.Close()
+	for range 500 {
+		if pid, err := lockedBy(ours.Name()); pid != os.Getpid() || err != nil {
+			t.Fatalf("locked by %d, %v; it is %d", pid, err, os.Getpid())
+		}
+	}
+	_ = ours.Close()
+	if pid, err := lockedBy(ours.Name()); pid != 0 || err != nil {
+		t.Errorf("nobody's lock is %d's, %v", pid, err)
 	}
 }
 

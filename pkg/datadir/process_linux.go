@@ -27,6 +27,9 @@ const (
 	freezeFor = 2 * time.Second
 	// goneFor is how long a killed process may take to be gone.
 	goneFor = 10 * time.Second
+	// listTries is how often the list of locks is read where it does not say who has one.
+	listTries = 10
+	listPause = 2 * time.Millisecond
 	// etcdName is what the kernel calls an etcd.
 	etcdName = "etcd"
 )
@@ -163,7 +166,9 @@ func (p *process) kill() error {
 	}
 }
 
-// lockedBy returns the process that has locked a file for itself; 0 when none has.
+// lockedBy returns the process that has locked a file for itself; 0 when none has that can be seen from here. The kernel
+// hands out its list in pieces of a page, and a lock that goes in between moves others past the reader: as long as the file
+// is locked, who is not on the list is looked for again.
 func lockedBy(path string) (int, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
@@ -177,16 +182,22 @@ func lockedBy(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0, err
-	}
-	pids := flocksOn(string(locks), id)
-	if slices.Contains(pids, -1) || len(pids) > 1 {
-		return 0, fmt.Errorf("%w: %s is locked by processes %v", ErrHolder, path, pids)
-	}
-	if len(pids) == 1 {
-		return pids[0], nil
+	for range listTries {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			return 0, err
+		}
+		pids := flocksOn(string(locks), id)
+		if slices.Contains(pids, -1) || len(pids) > 1 {
+			return 0, fmt.Errorf("%w: %s is locked by processes %v", ErrHolder, path, pids)
+		}
+		if len(pids) == 1 {
+			return pids[0], nil
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return 0, err // nobody has; with f this lock is closed, too
+		}
+		time.Sleep(listPause)
 	}
 	return 0, nil
 }
@@ -201,6 +212,9 @@ func flocksOn(locks, id string) (pids []int) {
 		pid, err := strconv.Atoi(f[4])
 		if err != nil || pid <= 0 {
 			pid = -1 // a process that cannot be seen from here
+		}
+		if slices.Contains(pids, pid) {
+			continue // a lock that comes moves others back, to be read twice
 		}
 		pids = append(pids, pid)
 	}
