@@ -43,6 +43,7 @@ func (h *hosted) carryOut(t *testing.T) *run {
 func TestReplaceRunning(t *testing.T) {
 	for _, minor := range etcdtest.Minors {
 		t.Run("etcd-"+minor, func(t *testing.T) {
+			t.Parallel()
 			h := newHosted(t, hostedConfig{minor: minor, etcd: etcdtest.Config{Args: []string{"--strict-reconfig-check=true", "--snapshot-count=500"}}})
 			h.x.Wait(t)
 			h.fill(t, 6000)
@@ -76,6 +77,7 @@ func (h *hosted) fill(t *testing.T, n int) {
 }
 
 func TestReplaceLeader(t *testing.T) {
+	t.Parallel()
 	h := newHosted(t, hostedConfig{minor: "3.6", leader: true})
 	w := h.write(t)
 	if !h.leads(t) {
@@ -86,6 +88,7 @@ func TestReplaceLeader(t *testing.T) {
 }
 
 func TestReplaceWithPeerTLS(t *testing.T) {
+	t.Parallel()
 	h := newHosted(t, hostedConfig{minor: "3.6", etcd: etcdtest.Config{TLS: true, PeerTLS: true}})
 	w := h.write(t)
 	h.carryOut(t)
@@ -128,6 +131,7 @@ func TestReplaceBroken(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHosted(t, hostedConfig{minor: "3.6", args: c.args})
 			h.x.Wait(t)
 			h.kubelet.while(func() { c.breaks(t, h) })
@@ -182,6 +186,7 @@ func TestReplaceCorrupt(t *testing.T) {
 
 // TestReplaceRefuses leaves everything as it is where the others could not go on, or etcd would not take the member in.
 func TestReplaceRefuses(t *testing.T) {
+	t.Parallel()
 	h := newHosted(t, hostedConfig{minor: "3.6"})
 	h.x.Wait(t)
 	was := h.id(t)
@@ -219,6 +224,7 @@ func TestReplaceRefuses(t *testing.T) {
 
 // TestReplaceInterrupted kills the client at a share of all points, a different one for each seed; see TestInterrupted.
 func TestReplaceInterrupted(t *testing.T) {
+	t.Parallel()
 	h := newHosted(t, hostedConfig{minor: "3.6"})
 	c := h.client(1 << 20)
 	r, err := h.replace(c)
