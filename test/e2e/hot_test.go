@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// TestRestoreHot brings a user cluster back under its running API servers, twice, while applications write and watch.
-func TestRestoreHot(t *testing.T) {
-	u := userCluster(t, usersHome(t), userOptions{})
+// restoreHot brings a user cluster back under its running API servers, twice, while applications write and watch.
+func restoreHot(t *testing.T, u *user) {
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 40)

@@ -44,7 +44,7 @@ func TestRestoreFaults(t *testing.T) {
 		{"somebody else is at it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},
 		{"controller puts replicas back", faultReverted}, {"etcd does not come up on the new data", faultNoStart},
-		{"room for one only", faultOneOnly},
+		{"something unknown writes", faultStranger}, {"room for one only", faultOneOnly},
 	} {
 		if !t.Run(strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) { fault.run(t, f) }) {
 			break // the next one would find what this one has left
@@ -289,6 +289,19 @@ func faultOneOnly(t *testing.T, f *faulty) {
 	f.restore(t, "--discard-old-data").exits(0).says(`warning: the old data is deleted for good before the new is there: .*`).says(`member kube-etcd-0: \d+ MiB deleted`)
 	free()
 	f.restoredSince(t, f.w, began, taken, f.before)
+}
+
+// faultStranger: something that the plugin does not know of goes on writing. Everything is undone, and the key is named.
+func faultStranger(t *testing.T, f *faulty) {
+	stop := f.stranger(t)
+	r := f.restore(t)
+	if _, err := f.api(t, "get", "--raw", "/readyz", "--request-timeout=2s"); err != nil {
+		t.Errorf("everything was undone, and the API does not answer: %v", err)
+	}
+	stop()
+	r.fails(1, `.*something still writes to this etcd: key /stranger/.*`, `.*--writer KIND/NAME`)
+	r.says(`everything was undone: .*`)
+	f.intact(t)
 }
 
 // reverter puts a StatefulSet's replicas back as soon as they are 0, as a controller does that owns them.

@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -32,6 +31,7 @@ type cell struct {
 	number int // of the step
 	step   planned
 	next   planned // the step after it
+	how    string  // cold, hot or replace
 	back   bool    // while the restore is undone
 	fault  string
 	then   string // where the operation has not ended by itself: resume or undo
@@ -43,7 +43,7 @@ func (c cell) String() string {
 		direction = "back"
 	}
 	kind, object, _ := strings.Cut(c.step.ID, "/")
-	return fmt.Sprintf("%02d %s %s, %s, %s, %s", c.number, kind, object[strings.LastIndex(object, "/")+1:], direction, c.fault, c.then)
+	return fmt.Sprintf("%s %02d %s %s, %s, %s, %s", c.how, c.number, kind, object[strings.LastIndex(object, "/")+1:], direction, c.fault, c.then)
 }
 
 // The faults. "Before" and "after" are the boundaries of a step.
@@ -56,10 +56,12 @@ const (
 	restarted  = "node restarts" // the member's
 )
 
-// cells are all interruptions of a plan. What ends by itself is not taken up, so that there is one cell of it.
-func cells(steps []planned) (out []cell) {
+// cells are all interruptions of a plan. What ends by itself is not taken up, so that there is one cell of it. Nothing goes
+// back from a hot restore's exchange: by the next step its only member is a leader. How three do, before there is one, is
+// shown by TestHotFaults and TestHotClientDies (pkg/restore). Nor once a step has begun from which it only goes on.
+func cells(steps []planned, how string) (out []cell) {
 	for i, s := range steps {
-		c := cell{number: i + 1, step: s, then: "undo"}
+		c := cell{number: i + 1, step: s, then: "undo", how: how}
 		if i+1 < len(steps) {
 			c.next = steps[i+1]
 		}
@@ -70,7 +72,7 @@ func cells(steps []planned) (out []cell) {
 					out = append(out, c)
 				}
 			}
-			if s.Back != "" { // both go back then
+			if s.Back != "" && !s.exchangesHot() && !c.next.Commit { // both go back then
 				c.back, c.then = true, []string{"resume", "undo"}[(i+j)%2]
 				out = append(out, c)
 			}
@@ -79,11 +81,13 @@ func cells(steps []planned) (out []cell) {
 	return out
 }
 
-// share chooses cells: RESTORE_KIND_CELLS says how many, or all, and RESTORE_KIND_SEED which. The seed is the commit's
-// where none is given, so that another commit has others.
-func share(t testing.TB, all []cell) []cell {
+func (s planned) exchangesHot() bool { return s.ID == "hot-switch" }
+
+// share chooses n cells. RESTORE_KIND_CELLS says how many instead, or all, and RESTORE_KIND_SEED which. The seed is the
+// commit's where none is given, so that another commit has others.
+func share(t testing.TB, n int, all []cell) []cell {
 	t.Helper()
-	n, seed := 2, uint64(time.Now().UnixNano())
+	seed := uint64(time.Now().UnixNano())
 	if head, err := output(t.Context(), nil, "git", "-C", root, "rev-parse", "HEAD"); err == nil && len(head) > 16 {
 		if seed, err = strconv.ParseUint(head[:15], 16, 64); err != nil {
 			t.Fatal(err)
@@ -113,31 +117,25 @@ func share(t testing.TB, all []cell) []cell {
 	return all[:n]
 }
 
-// TestRestoreMatrix interrupts restores of a real control plane at the boundaries of their steps: a share of all that the
-// plan has. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
+// TestRestoreMatrix interrupts restores of a real control plane, cold and hot, at the boundaries of their steps: a share of
+// all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
 func TestRestoreMatrix(t *testing.T) {
-	m := newMatrix(t)
-	for _, c := range share(t, cells(m.plan(t))) {
-		if m == nil { // what a failed cell leaves is not where the next one begins
-			m = newMatrix(t)
-		}
-		if !t.Run(c.String(), func(t *testing.T) { m.run(t, c) }) {
-			m = nil
-		}
-	}
+	fresh := func() *matrix { return newMatrix(t, userCluster(t, usersHome(t), userOptions{Members: 1})) }
+	m := fresh()
+	m.each(t, share(t, 2, slices.Concat(m.cells(t, "cold"), m.cells(t, "hot"))), fresh)
 }
 
 // matrix is the user cluster on which the cells of a run happen.
 type matrix struct {
 	*user
+	member int // whose node restarts
 	w      *writer
 	taken  backup
 	before state
 	since  time.Time // of the last restore: what was acknowledged since has to be there, but for another one
 }
 
-func newMatrix(t *testing.T) *matrix {
-	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+func newMatrix(t *testing.T, u *user) *matrix {
 	m := &matrix{user: u, w: u.write(t)}
 	m.w.writes(t, 20)
 	m.taken = u.backup(t)
@@ -145,15 +143,41 @@ func newMatrix(t *testing.T) *matrix {
 	return m
 }
 
-// plan is what a restore would do. The namespace is another one each time.
-func (m *matrix) plan(t testing.TB) []planned {
+// each runs one cell after the other. What a failed one leaves is not where the next one begins.
+func (m *matrix) each(t *testing.T, all []cell, fresh func() *matrix) {
+	for _, c := range all {
+		if m == nil {
+			m = fresh()
+		}
+		if !t.Run(c.String(), func(t *testing.T) { m.run(t, c) }) {
+			m = nil
+		}
+	}
+}
+
+// cells are those of what a restore would do. The namespace is another one each time.
+func (m *matrix) cells(t testing.TB, how string) []cell {
 	t.Helper()
 	var plan struct{ Operation struct{ Steps []planned } }
-	out := m.c.etcd(t, "restore", m.target(), "--from", m.taken.file, "--dry-run=client", "-o", "json").exits(0).stdout
+	out := m.c.etcd(t, m.restore(how, "--dry-run=client", "-o", "json")...).exits(0).stdout
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(out, m.Namespace, "NAMESPACE")), &plan); err != nil {
 		t.Fatal(err)
 	}
-	return plan.Operation.Steps
+	return cells(plan.Operation.Steps, how)
+}
+
+// restore is what is typed for one.
+func (m *matrix) restore(how string, more ...string) []string {
+	args := []string{"restore", m.target()}
+	switch how {
+	case "replace":
+		args = append(args, "--member", strconv.Itoa(m.member))
+	case "hot":
+		args = append(args, "--from", m.taken.file, "--hot")
+	default:
+		args = append(args, "--from", m.taken.file)
+	}
+	return append(args, more...)
 }
 
 func (m *matrix) run(t *testing.T, c cell) {
@@ -162,7 +186,7 @@ func (m *matrix) run(t *testing.T, c cell) {
 	}
 	m.w.writes(t, 10)
 	begin := time.Now()
-	args := []string{"restore", m.target(), "--from", m.taken.file, "--yes", "-v"}
+	args := m.restore(c.how, "--yes", "-v")
 	if c.back {
 		// As far as the step after it, and back from there.
 		m.killed(t, args, starts(c.next, false))
@@ -172,10 +196,13 @@ func (m *matrix) run(t *testing.T, c cell) {
 	op := m.operation(t)
 	t.Logf("after the fault: %s (%s)", op.Phase, op.Error)
 	if op.Phase != "succeeded" && op.Phase != "undone" {
-		op = m.takeUp(t, c.then, op)
+		op = m.takeUp(t, c, op)
 	}
-	switch op.Phase {
-	case "succeeded":
+	switch {
+	case op.Phase == "undone" || op.Phase == "succeeded" && c.how == "replace":
+		m.w.writes(t, 20)
+		m.w.allSince(t, m.since)
+	case op.Phase == "succeeded":
 		if c.back {
 			t.Error("it was being undone, and was restored")
 		}
@@ -184,12 +211,10 @@ func (m *matrix) run(t *testing.T, c cell) {
 		t.Logf("restored; outage: %s", o)
 		m.w.restored(t, m.taken, o)
 		m.since = o.up
-	case "undone":
-		m.w.writes(t, 20)
-		m.w.allSince(t, m.since)
 	default:
 		t.Fatalf("it has not ended: %s (%s)", op.Phase, op.Error)
 	}
+	m.ready(t)
 	m.serversAgree(t, time.Minute)
 	m.unchanged(t, m.before, journals)
 	m.c.nothingLeft(t, m.Namespace)
@@ -214,155 +239,25 @@ func (m *matrix) operation(t testing.TB) (op operation) {
 	return op
 }
 
-// starts is the line that says that a step begins.
-func starts(s planned, back bool) string {
-	if back {
-		return `^` + regexp.QuoteMeta("undo: "+s.Back+" ("+s.ID+")") + `$`
-	}
-	return `^` + regexp.QuoteMeta(s.What) + `$`
-}
-
-// ends is the line that says that a step is done.
-func ends(s planned) string { return `^` + regexp.QuoteMeta(s.ID) + `: \d+\.\d s$` }
-
-// trigger does something at the moment at which a line is printed.
-type trigger struct {
-	pattern *regexp.Regexp
-	do      func()
-	rest    string
-	pulled  bool
-}
-
-func (tr *trigger) Write(p []byte) (int, error) {
-	tr.rest += string(p)
-	for {
-		line, rest, whole := strings.Cut(tr.rest, "\n")
-		if !whole {
-			return len(p), nil
-		}
-		tr.rest = rest
-		if !tr.pulled && tr.pattern.MatchString(line) {
-			tr.pulled = true
-			tr.do()
-		}
-	}
-}
-
-// at runs the plugin, and does something when a line is printed.
-func (m *matrix) at(t testing.TB, kubeconfig string, args []string, line string, do func(*proc)) *proc {
-	t.Helper()
-	p := prepared(t, kubeconfig, "", args...)
-	tr := &trigger{pattern: regexp.MustCompile(line), do: func() { do(p) }}
-	p.cmd.Stderr = writers{&p.err, tr}
-	p.begin()
-	r := p.wait()
-	t.Logf("kubectl etcd %s: exit code %d after %.1f s\n%s", strings.Join(args, " "), r.code, r.took.Seconds(), r.stderr)
-	if !tr.pulled {
-		t.Fatalf("no line like %s", line)
-	}
-	return p
-}
-
-// writers are written to in order.
-type writers [2]interface{ Write([]byte) (int, error) }
-
-func (w writers) Write(p []byte) (int, error) {
-	_, _ = w[0].Write(p)
-	return w[1].Write(p)
-}
-
-func kill(p *proc) { _ = p.cmd.Process.Signal(syscall.SIGKILL) }
-
-// killed runs the plugin up to a line. Its lock goes with it: how long that is waited for is TestRestoreInterrupted's.
-func (m *matrix) killed(t testing.TB, args []string, line string) {
-	t.Helper()
-	m.at(t, m.c.kubeconfig, args, line, kill)
-	m.unlock(t)
-}
-
-func (m *matrix) unlock(t testing.TB) {
-	t.Helper()
-	m.kubectl(t, "delete", "lease", "kubectl-etcd-"+m.Name, "--ignore-not-found")
-}
-
-// interrupted runs the plugin into the cell's fault, and to its end.
-func (m *matrix) interrupted(t *testing.T, c cell, args []string) {
-	line := starts(c.step, c.back)
-	switch c.fault {
-	case killBefore:
-		m.killed(t, args, line)
-	case killAfter:
-		m.killed(t, args, ends(c.step))
-	case cutShortly, cutForGood:
-		m.cutAt(t, c, args, line)
-	case podDeleted:
-		m.at(t, m.c.kubeconfig, args, line, func(p *proc) {
-			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-			_, err := m.c.tryKubectl(t, nil, "-n", m.Namespace, "delete", "pods", "-l", "app.kubernetes.io/managed-by=kubectl-etcd", "--grace-period=1")
-			_ = p.cmd.Process.Signal(syscall.SIGCONT)
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	case restarted:
-		done := make(chan error, 1)
-		m.at(t, m.c.kubeconfig, args, line, func(*proc) {
-			go func() { done <- m.restart(t) }()
-		})
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// cutAt cuts the connection to the API server at a line.
-func (m *matrix) cutAt(t *testing.T, c cell, args []string, line string) {
-	l := newLink(t, m.c, 0)
-	m.at(t, l.kubeconfig, args, line, func(p *proc) {
-		l.setDown(true)
-		l.cut()
-		if c.fault == cutShortly {
-			time.AfterFunc(5*time.Second, func() { l.setDown(false) })
-		} else {
-			time.AfterFunc(15*time.Second, func() { kill(p) })
-		}
-	})
-	if c.fault == cutForGood {
-		m.unlock(t)
-	}
-}
-
-// restart restarts the member's node, and waits until its kubelet has said that it is well.
-func (m *matrix) restart(t *testing.T) error {
-	node := m.Volumes[0]
-	if _, err := output(testContext(t), nil, "docker", "restart", "--time=2", node); err != nil {
-		return err
-	}
-	back := time.Now()
-	var last string
-	for end := back.Add(2 * time.Minute); time.Now().Before(end); pause(t.Context(), time.Second) {
-		last, _ = m.c.tryKubectl(t, nil, "-n", "kube-node-lease", "get", "lease", node, "-o", "jsonpath={.spec.renewTime}")
-		if renewed, err := time.Parse(time.RFC3339, last); err == nil && renewed.After(back) {
-			_, err := m.c.tryKubectl(t, nil, "wait", "--for=condition=Ready", "node/"+node, "--timeout=2m")
-			return err
-		}
-	}
-	return fmt.Errorf("kubelet of %s: no lease renewed two minutes after its restart; the last one: %s", node, last)
-}
-
 // takeUp types resume or undo. Nothing goes back once API servers have started on the new data: then an undo is refused.
-func (m *matrix) takeUp(t *testing.T, then string, op operation) operation {
+func (m *matrix) takeUp(t *testing.T, c cell, op operation) operation {
 	t.Helper()
-	committed := false
+	committed, hot := false, false
 	for _, s := range op.Steps {
-		committed = committed || s.Commit && s.State != "pending" && s.State != "undone"
+		begun := s.State != "pending" && s.State != "undone"
+		committed = committed || s.Commit && begun
+		hot = hot || s.exchangesHot() && begun
 	}
-	args := []string{"restore", then, "-n", m.Namespace, "--yes", "-v"}
-	if then == "resume" {
+	then, args := c.then, []string{"restore", c.then, "-n", m.Namespace, "--yes", "-v"}
+	if then == "resume" && c.how != "replace" {
 		args = append(args, "--from", m.taken.file)
 	}
 	r := m.c.etcd(t, args...)
 	t.Logf("%s: exit code %d after %.1f s\n%s", then, r.code, r.took.Seconds(), r.stderr)
+	if hot && then == "undo" && !committed && r.code == 1 { // nobody knew before etcd was asked
+		r.says(`error: .*clients have seen it: .*`)
+		committed = true
+	}
 	if then == "undo" && committed {
 		r.exits(1)
 		r = m.c.etcd(t, "restore", "resume", "-n", m.Namespace, "--yes", "-v")

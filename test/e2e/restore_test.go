@@ -61,9 +61,22 @@ func (r *result) restored() restored {
 	return out
 }
 
-// TestRestore brings a user cluster back, twice from the same snapshot, while applications write and watch.
+// TestRestore is every day's: one user cluster of three members and three API servers is restored, cold and hot, and one of
+// its members is replaced.
 func TestRestore(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{})
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *user)
+	}{{"cold", restoreCold}, {"hot", restoreHot}, {"member", replaceMember}} {
+		if !t.Run(test.name, func(t *testing.T) { test.run(t, u) }) {
+			return // what this one has left is not where the next one begins
+		}
+	}
+}
+
+// restoreCold brings a user cluster back, twice from the same snapshot, while applications write and watch.
+func restoreCold(t *testing.T, u *user) {
 	w := u.write(t)
 	v := u.watch(t)
 	w.writes(t, 40)
@@ -182,28 +195,6 @@ func TestRestoreInterrupted(t *testing.T) {
 	u.cleanRestores(t)
 }
 
-// TestRestoreUndoesItself: something that the plugin does not know of goes on writing. Everything is undone, and the
-// key is named.
-func TestRestoreUndoesItself(t *testing.T) {
-	u := userCluster(t, usersHome(t), userOptions{Members: 1})
-	w := u.write(t)
-	w.writes(t, 20)
-	taken := u.backup(t)
-	stop := u.stranger(t)
-	before := u.state(t)
-	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").
-		fails(1, `.*something still writes to this etcd: key /stranger/.*`, `.*--writer KIND/NAME`)
-	r.says(`everything was undone: .*`)
-	if _, err := u.api(t, "get", "--raw", "/readyz", "--request-timeout=2s"); err != nil {
-		t.Errorf("everything was undone, and the API does not answer: %v", err)
-	}
-	stop()
-	w.writes(t, 20)
-	w.allThere(t)
-	u.unchanged(t, before, journals)
-	u.c.nothingLeft(t, u.Namespace)
-}
-
 // stranger writes to etcd past every API server, until it is stopped.
 func (u *user) stranger(t testing.TB) (stop func()) {
 	t.Helper()
@@ -234,10 +225,9 @@ func (u *user) neighbours(t testing.TB, but int) string {
 	return strings.Join(slices.DeleteFunc(strings.Split(out, "\n"), func(line string) bool { return strings.HasPrefix(line, u.pod(but)+" ") }), "\n")
 }
 
-// TestReplaceMember: one member's data is lost while the others have quorum. It is replaced without a snapshot, and
-// nothing that was acknowledged is lost.
-func TestReplaceMember(t *testing.T) {
-	u := userCluster(t, usersHome(t), userOptions{APIServers: 1})
+// replaceMember: one member's data is lost while the others have quorum. It is replaced without a snapshot, and nothing that
+// was acknowledged is lost.
+func replaceMember(t *testing.T, u *user) {
 	w := u.write(t)
 	w.writes(t, 40)
 	before, taken := u.state(t), u.backup(t)
@@ -271,4 +261,11 @@ func TestReplaceMember(t *testing.T) {
 	u.unchanged(t, before, journals)
 	u.c.nothingLeft(t, u.Namespace)
 	u.cleanRestores(t)
+	m := newMatrix(t, u)
+	m.member = 1
+	m.each(t, share(t, 1, m.cells(t, "replace")), func() *matrix {
+		m := newMatrix(t, userCluster(t, usersHome(t), userOptions{APIServers: 1}))
+		m.member = 1
+		return m
+	})
 }
