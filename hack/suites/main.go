@@ -32,9 +32,9 @@ type suite struct {
 }
 
 var suites = []suite{
-	// The package that takes longest begins first. More run at the same time than there are processors: most of it is waiting
-	// for members to elect, to notice, and to start.
-	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-p=4", "-timeout=15m", "./pkg/restore", "./..."}},
+	// The package that takes longest begins first. More packages and tests run at the same time than there are processors: most
+	// of it is waiting for members to elect, to notice, and to start.
+	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-p=4", "-parallel=4", "-timeout=15m", "./pkg/restore", "./..."}},
 	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
 	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
 	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=60m", "-tags=e2e", "./test/e2e/..."}, longer: "^(TestUserCluster|TestBig|TestSlow|TestRestore(Long|Variants|Ways|Interrupted|HotInterrupted))"},

@@ -65,6 +65,7 @@ func TestHotFaults(t *testing.T) {
 		"etcd does not come up on the new data": {nil, true, "undone", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newHotWorld(t, 3)
 			w.faults = x.faults
 			w.ill.Store(x.ill)
@@ -108,6 +109,7 @@ func TestHotClientDies(t *testing.T) {
 	for _, at := range []datadir.Point{datadir.Ready, datadir.Frozen} {
 		for _, then := range []string{"resume", "undo"} {
 			t.Run(fmt.Sprintf("at the order after %s, then %s", at, then), func(t *testing.T) {
+				t.Parallel()
 				w := newHotWorld(t, 3)
 				w.faults = []hotFault{{"m2", at, times(1), "client"}}
 				c := w.client(-1)
@@ -183,6 +185,7 @@ func TestInterruptedHot(t *testing.T) {
 			members = 3
 		}
 		t.Run(fmt.Sprintf("%s, %d members", x, members), func(t *testing.T) {
+			t.Parallel()
 			w := newHotWorld(t, members)
 			w.ill.Store(x.broken)
 			first := w.client(-1)

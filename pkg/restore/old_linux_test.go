@@ -83,6 +83,7 @@ func TestComesBack(t *testing.T) {
 		n  int32
 	}{{kindEtcdDown, apiserver, 2}, {kindSwitch, apiserver, 2}, {kindEtcdUp, apiserver, 2}, {kindSwitch, etcdSet, 1}} {
 		t.Run(x.at+" "+x.w.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1)
 			c := w.client(-1)
 			r := w.operate(c)
@@ -108,6 +109,7 @@ func TestDiscardOld(t *testing.T) {
 	t.Parallel()
 	for _, deaths := range []int{0, 1, 2, 3, 4, 5} {
 		t.Run(fmt.Sprint(deaths), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1)
 			c := w.client(-1)
 			r := w.operateWith(c, func(cfg *Config) { cfg.DiscardOld = true })

@@ -246,7 +246,10 @@ func TestReplaceInterrupted(t *testing.T) {
 	}
 	t.Logf("%d of %d cells, seed %d", share, 2*saves, seed)
 	for _, n := range rand.New(rand.NewPCG(uint64(seed), 0)).Perm(2 * saves)[:share] {
-		t.Run(fmt.Sprintf("killed at save %d, volume %s", n/2, []string{"full", "empty"}[n%2]), func(t *testing.T) { interruptReplace(t, n/2, n%2 == 1) })
+		t.Run(fmt.Sprintf("killed at save %d, volume %s", n/2, []string{"full", "empty"}[n%2]), func(t *testing.T) {
+			t.Parallel()
+			interruptReplace(t, n/2, n%2 == 1)
+		})
 	}
 }
 
