@@ -105,11 +105,8 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 	states := make([]*datadir.State, len(r.sh.Members))
 	err := r.each(func(i int, m *MemberRecord) error {
 		_, s, err := r.look(ctx, m.Name)
-		if err != nil {
-			return err
-		}
 		states[i] = s
-		return r.roomy(m, s)
+		return err
 	})
 	if err != nil {
 		return err
@@ -133,7 +130,10 @@ func (r *run) inspect(ctx context.Context, t *plan.Task) error {
 		}
 	}
 	r.computeBump()
-	return r.shrink(ctx)
+	if err := r.shrink(ctx); err != nil {
+		return err
+	}
+	return r.each(func(i int, m *MemberRecord) error { return r.roomy(m, states[i]) })
 }
 
 // tellNewer tells, where etcd has no quorum, which volume holds more than the snapshot: it could be restored instead.
@@ -217,7 +217,7 @@ func (s *Shared) below() string {
 
 // roomy refuses a volume that cannot hold the upload, the new data and the old.
 func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
-	size := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+	iec := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 	if s.ReadOnly || !s.Writable {
 		return refuse("", "inspect volume of member %s: it cannot be written", m.Name)
 	}
@@ -230,9 +230,13 @@ func (r *run) roomy(m *MemberRecord, s *datadir.State) error {
 	if r.sh.DiscardOld {
 		have += s.TreeSize
 	}
-	if need := datadir.Room(r.sh.Snapshot.Size); have < need {
+	size := r.sh.Snapshot.Size
+	if r.src != nil {
+		size = r.src.sent.Size // history is left out by now
+	}
+	if need := datadir.Room(size); have < need {
 		return refuse("make room on the volume; what earlier restores left there is removed by: kubectl etcd restore cleanup; --discard-old-data deletes the old data first, for good",
-			"inspect volume of member %s: the snapshot and the new data beside the old need %s, %s are free", m.Name, size(need), size(have))
+			"inspect volume of member %s: the snapshot and the new data beside the old need %s, %s are free", m.Name, iec(need), iec(have))
 	}
 	return nil
 }
