@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,14 +43,14 @@ func (h host) hot(ctx context.Context, r HotRequest, orders <-chan Order, tell f
 	defer end()
 	s := &hotSwitch{h: h, e: ExchangeRequest{Place: r.Place, Inode: r.Inode, Exists: true}}
 	defer s.close()
-	if err := s.look(); err != nil {
+	if err := s.look(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.point(ctx, Ready, readyFor, orders, tell); err != nil {
 		return nil, err
 	}
 	s.close() // another process may have come since
-	if err := s.look(); err != nil {
+	if err := s.look(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.freeze(ctx); err != nil {
@@ -86,7 +87,7 @@ func (h host) hotCheck(ctx context.Context, p Place) (*HotState, error) {
 	if err := (&hotSwitch{h: h, e: ExchangeRequest{Place: p}}).tryExchange(); err != nil {
 		return nil, err
 	}
-	etcd, err := holder(database(p.member()))
+	etcd, err := runningOn(ctx, p.member(), p.log())
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +107,7 @@ type hotSwitch struct {
 	// out holds the database of the folder that has to leave, or has left; in that of the folder that has to come: one
 	// that an agent froze and could not kill before the folders were exchanged.
 	out, in *process
+	held    string   // out's database
 	frozen  bool     // out is, by us
 	lock    *os.File // of the database, where no etcd holds it: so that none starts on it
 	moved   bool
@@ -122,7 +124,7 @@ func (s *hotSwitch) close() {
 }
 
 // look finds out everything that could be in the way, and changes nothing.
-func (s *hotSwitch) look() (err error) {
+func (s *hotSwitch) look(ctx context.Context) (err error) {
 	if exists(s.e.half()) {
 		return fmt.Errorf("exchange: %w: an exchange by two renames was cut short; it has to be put right first", ErrInode)
 	}
@@ -130,13 +132,14 @@ func (s *hotSwitch) look() (err error) {
 		return err
 	}
 	there := s.now.Inode == s.e.Inode
-	leaves, comes := s.e.member(), s.e.built()
+	leaves, comes, log := s.e.member(), s.e.built(), s.e.log()
 	if there {
-		leaves, comes = comes, leaves
+		leaves, comes, log = comes, leaves, filepath.Join(comes, "wal")
 	} else if err := errors.Join(s.e.refuse(s.now), s.canExchange()); err != nil {
 		return err
 	}
-	if s.out, err = holder(database(leaves)); err != nil {
+	s.held = database(leaves)
+	if s.out, err = runningOn(ctx, leaves, log); err != nil {
 		return err
 	}
 	if s.in, err = holder(database(comes)); err != nil {
@@ -224,15 +227,33 @@ func (s *hotSwitch) point(ctx context.Context, at Point, limit time.Duration, or
 
 func (s *hotSwitch) freeze(ctx context.Context) (err error) {
 	if s.out != nil {
-		err = s.out.freeze(ctx)
-		s.frozen = err == nil
-		return err
+		return s.freezeOut(ctx)
 	}
 	if s.now.Inode == s.e.Inode {
 		return nil
 	}
 	s.lock, err = lockDatabase(ctx, database(s.e.member()), time.Now())
 	return err
+}
+
+// freezeOut freezes an etcd that has its database locked: by that lock a Thaw finds it.
+func (s *hotSwitch) freezeOut(ctx context.Context) error {
+	for deadline := time.Now().Add(reopenFor); ; {
+		if err := s.out.freeze(ctx); err != nil {
+			return err
+		}
+		pid, err := lockedBy(s.held)
+		if s.frozen = err == nil && pid == s.out.pid; s.frozen {
+			return nil
+		}
+		if err = errors.Join(err, s.out.thaw()); err != nil {
+			return err
+		}
+		if !time.Now().Before(deadline) {
+			return fmt.Errorf("freeze process %d: %w: for %v it had not locked %s", s.out.pid, ErrHolder, reopenFor, s.held)
+		}
+		time.Sleep(listPause) // it opens its database anew
+	}
 }
 
 // thaw has etcd run on, unless what it holds is not its data any more.

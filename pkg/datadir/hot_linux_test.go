@@ -3,13 +3,11 @@ package datadir
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -251,65 +249,6 @@ func TestHotWrongHolder(t *testing.T) {
 	}
 	if _, err := Thaw(t.Context(), p); !errors.Is(err, ErrHolder) {
 		t.Errorf("thaw: %v", err)
-	}
-}
-
-func TestFlocksOn(t *testing.T) {
-	locks := `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
-1: -> FLOCK  ADVISORY  WRITE 99 08:01:5678 0 EOF
-2: POSIX  ADVISORY  WRITE 77 08:01:5678 0 EOF
-3: FLOCK  ADVISORY  READ 78 08:01:5678 0 EOF
-4: FLOCK  ADVISORY  WRITE 79 08:02:5678 0 EOF
-5: FLOCK  ADVISORY  WRITE 0 00:2d:1 0 EOF
-`
-	if got := flocksOn(locks, "08:01:5678"); len(got) != 1 || got[0] != 1234 {
-		t.Errorf("%v", got)
-	}
-	if got := flocksOn(locks, "00:2d:1"); len(got) != 1 || got[0] != -1 {
-		t.Errorf("a process that cannot be seen: %v", got)
-	}
-}
-
-// TestLockedByOnABusyNode finds who has a lock while others come and go. The kernel's list, read in pieces, then misses some.
-func TestLockedByOnABusyNode(t *testing.T) {
-	dir := t.TempDir()
-	locked := func(name string) *os.File {
-		f, err := os.Create(filepath.Join(dir, name))
-		if err == nil {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		return f
-	}
-	var wg sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	defer wg.Wait()
-	defer stop()
-	for n := range 4 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				var files []*os.File
-				for i := range 200 { // a page holds some seventy
-					files = append(files, locked(fmt.Sprintf("%d-%d", n, i)))
-				}
-				for _, f := range files {
-					_ = f.Close()
-				}
-			}
-		})
-	}
-	ours := locked("ours")
-	defer ours.Close()
-	for range 500 {
-		if pid, err := lockedBy(ours.Name()); pid != os.Getpid() || err != nil {
-			t.Fatalf("locked by %d, %v; it is %d", pid, err, os.Getpid())
-		}
-	}
-	_ = ours.Close()
-	if pid, err := lockedBy(ours.Name()); pid != 0 || err != nil {
-		t.Errorf("nobody's lock is %d's, %v", pid, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,6 +28,8 @@ const (
 	freezeFor = 2 * time.Second
 	// goneFor is how long a killed process may take to be gone.
 	goneFor = 10 * time.Second
+	// reopenFor is how long an etcd may take that opens its database anew: to unmap gigabytes and to rename a file.
+	reopenFor = 2 * time.Second
 	// listTries is how often the list of locks is read where it does not say who has one.
 	listTries = 10
 	listPause = 2 * time.Millisecond
@@ -49,6 +52,10 @@ func holder(path string) (*process, error) {
 	}
 	// Now that it cannot become another: is it still the one?
 	again, err := lockedBy(path)
+	if err == nil && again == 0 {
+		p.close()
+		return nil, nil
+	}
 	if err == nil && again != pid {
 		err = fmt.Errorf("%w: it was process %d, and a moment later %d", ErrHolder, pid, again)
 	}
@@ -63,6 +70,58 @@ func holder(path string) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// runningOn is the etcd that runs on a member's data; nil when none does. One that has let go of its database is waited for:
+// as a defragmentation ends, it opens the database anew. Its log it keeps open, and locked.
+func runningOn(ctx context.Context, member, log string) (*process, error) {
+	poll := time.NewTicker(listPause)
+	defer poll.Stop()
+	for deadline := time.Now().Add(reopenFor); ; {
+		p, err := holder(database(member))
+		if p != nil || err != nil {
+			return p, err
+		}
+		locked, err := logLocked(log)
+		if err != nil || !locked {
+			return nil, err
+		}
+		if !time.Now().Before(deadline) {
+			return nil, fmt.Errorf("%w: an etcd has locked its log in %s, and its database not for %v", ErrHolder, log, reopenFor)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait until the etcd of %s has opened its database: %w", member, context.Cause(ctx))
+		case <-poll.C:
+		}
+	}
+}
+
+// logLocked tells whether an etcd has a log open: it locks the segments by their descriptors.
+func logLocked(dir string) (bool, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil {
+		return false, err
+	}
+	for _, path := range files {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // purged
+		}
+		if err != nil {
+			return false, err
+		}
+		lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
+		_ = f.Close()
+		if err != nil {
+			return false, fmt.Errorf("look for locks of %s: %w", path, err)
+		}
+		if lock.Type != unix.F_UNLCK {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (p *process) isEtcd() error {

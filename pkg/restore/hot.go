@@ -95,7 +95,7 @@ func (r *run) hotCheck(ctx context.Context, _ *plan.Task) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			return refuse("leave out --hot", "check whether member %s can be frozen: %v", m.Name, err)
+			return refuse("try again; if that does not help, leave out --hot", "check whether member %s can be frozen: %v", m.Name, err)
 		}
 		return nil
 	})
