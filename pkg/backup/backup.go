@@ -23,6 +23,9 @@ import (
 // resumed: each stream of etcd's is another file.
 const attempts = 3
 
+// agentPays is the database, in bytes, from which starting an agent takes less time than it saves.
+const agentPays = 128 << 20
+
 // retryPause is the wait before the second attempt; before the third it is twice as long.
 var retryPause = 2 * time.Second
 
@@ -237,6 +240,7 @@ func (r *run) open(ctx context.Context) (reach.Link, error) {
 	}
 	o := r.cfg.Reach
 	o.Operation, o.Data, o.Warn = "backup", r.cfg.Raw, r.warn
+	o.PreferAgent = o.PreferAgent && r.expected >= agentPays
 	way := r.cfg.Via
 	if r.cfg.Raw {
 		way = reach.Agent

@@ -261,6 +261,7 @@ func TestPlan(t *testing.T) {
 		"kubeadm":        {kubeadm(), Auto, Options{}, Agent, 2},
 		"hosted":         {hosted(), Auto, Options{}, Forward, 0},
 		"hosted, raw":    {hosted(), Auto, Options{Data: true}, Agent, 2},
+		"hosted, large":  {hosted(), Auto, Options{PreferAgent: true}, Agent, 2},
 		"agent asked":    {hosted(), Agent, Options{}, Agent, 2},
 		"exec asked for": {kubeadm(), Exec, Options{}, Exec, 0},
 	} {

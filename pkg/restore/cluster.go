@@ -64,8 +64,8 @@ type cluster interface {
 	Plane(ctx context.Context, namespace, name string) (controlplane.ControlPlane, error)
 	Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error)
 	// Backup takes a backup into a folder, and returns the file; of the named member if there is one, and with raw of
-	// what is on its volume.
-	Backup(ctx context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error)
+	// what is on its volume. A utility pod that it makes is the operation's, if there is one: it goes with the others.
+	Backup(ctx context.Context, p controlplane.ControlPlane, operation, folder, member string, raw bool) (string, error)
 
 	journal(namespace string, sh *Shared) plan.Journal
 }

@@ -274,12 +274,12 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 // safety backs up what still answers. Nothing that answers is no reason to stop:
 // then there is nothing to lose.
 func (r *run) safety(ctx context.Context, _ *plan.Task) error {
-	file, err := r.c.Backup(ctx, r.cfg.Plane, r.sh.Safety, "", false)
+	file, err := r.c.Backup(ctx, r.cfg.Plane, r.op.ID, r.sh.Safety, "", false)
 	var none *backup.ErrNoSource
 	if errors.As(err, &none) { // without a quorum: what a member that is left still knows
 		if s, serr := r.c.Survey(ctx, r.cfg.Plane, false); serr == nil {
 			if m := survivor(s); m != nil {
-				file, err = r.c.Backup(ctx, r.cfg.Plane, r.sh.Safety, m.Source.Name, false)
+				file, err = r.c.Backup(ctx, r.cfg.Plane, r.op.ID, r.sh.Safety, m.Source.Name, false)
 			}
 		}
 	}

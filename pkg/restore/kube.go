@@ -272,9 +272,11 @@ func (k kube) Survey(ctx context.Context, p controlplane.ControlPlane, hashes bo
 	return s, nil
 }
 
-func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error) {
+func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, operation, folder, member string, raw bool) (string, error) {
+	how := k.reach
+	how.OperationID, how.PreferAgent = operation, true // a restore makes such pods anyway
 	res, err := backup.Run(unfenced(ctx), backup.Deps{Clients: k.Clients, Report: quietReport{k.Report}, Now: k.Now, Tool: k.Tool},
-		backup.Config{Plane: p, To: folder, Member: member, Raw: raw, Via: reach.Auto, Compress: backup.CompressAuto, Prove: backup.ProveAuto, Reach: k.reach})
+		backup.Config{Plane: p, To: folder, Member: member, Raw: raw, Via: reach.Auto, Compress: backup.CompressAuto, Prove: backup.ProveAuto, Reach: how})
 	if res != nil && res.File != "" && (err == nil || errors.Is(err, backup.ErrDiffers)) {
 		return res.File, nil
 	}

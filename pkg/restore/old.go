@@ -104,7 +104,7 @@ func (r *run) oldData(ctx context.Context, folder string) (file string, err erro
 		}
 	}
 	r.d.Report.Step("copying the old data of member %s, revision %d", name, best)
-	if file, err = r.c.Backup(ctx, p, folder, name, true); err != nil {
+	if file, err = r.c.Backup(ctx, p, "", folder, name, true); err != nil {
 		return "", fmt.Errorf("copy the old data of member %s: %w", name, err)
 	}
 	return file, nil

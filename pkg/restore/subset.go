@@ -118,11 +118,11 @@ func fromMember(ctx context.Context, d Deps, cfg *Config) error {
 	folder := cmp.Or(cfg.TakeInto, cfg.Safety, ".")
 	k := kube{d, cfg.Reach}
 	d.Report.Step("taking what member %s has", members[0].Name)
-	file, err := k.Backup(ctx, cfg.Plane, folder, members[0].Name, false)
+	file, err := k.Backup(ctx, cfg.Plane, "", folder, members[0].Name, false)
 	var none *backup.ErrNoSource
 	if errors.As(err, &none) {
 		d.Report.Step("it does not answer; copying its database file, in which the last moments before a crash can be missing")
-		file, err = k.Backup(ctx, cfg.Plane, folder, members[0].Name, true)
+		file, err = k.Backup(ctx, cfg.Plane, "", folder, members[0].Name, true)
 		cfg.Raw = err == nil
 	}
 	if err != nil {

@@ -239,7 +239,7 @@ func (c *client) Survey(ctx context.Context, p controlplane.ControlPlane, hashes
 }
 
 // Backup takes none of what lives: the snapshot is there. A raw one is the file itself.
-func (c *client) Backup(_ context.Context, p controlplane.ControlPlane, folder, member string, raw bool) (string, error) {
+func (c *client) Backup(_ context.Context, p controlplane.ControlPlane, _, folder, member string, raw bool) (string, error) {
 	if !raw {
 		return c.snapshot, c.alive()
 	}
