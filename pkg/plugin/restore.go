@@ -22,8 +22,7 @@ import (
 
 const restoreExitCodes = `Exit codes:
   0    done
-  1    failed; everything was undone, unless the last lines say how to go on;
-       or all of it is done, and what was stopped is not ready in time
+  1    failed; everything was undone, unless the last lines say how to go on, or that only a writer is late
   2    usage, or the target is not one control plane
   3    done, but the members do not hold the same data
   130  interrupted; everything was undone, unless the last lines say how to go on`
