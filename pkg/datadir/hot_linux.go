@@ -252,7 +252,7 @@ func (s *hotSwitch) freezeOut(ctx context.Context) error {
 		if !time.Now().Before(deadline) {
 			return fmt.Errorf("freeze process %d: %w: for %v it had not locked %s", s.out.pid, ErrHolder, reopenFor, s.held)
 		}
-		time.Sleep(listPause) // it opens its database anew
+		time.Sleep(lockPoll) // it opens its database anew
 	}
 }
 

@@ -75,7 +75,7 @@ func holder(path string) (*process, error) {
 // runningOn is the etcd that runs on a member's data; nil when none does. One that has let go of its database is waited for:
 // as a defragmentation ends, it opens the database anew. Its log it keeps open, and locked.
 func runningOn(ctx context.Context, member, log string) (*process, error) {
-	poll := time.NewTicker(listPause)
+	poll := time.NewTicker(lockPoll)
 	defer poll.Stop()
 	for deadline := time.Now().Add(reopenFor); ; {
 		p, err := holder(database(member))

@@ -120,7 +120,7 @@ func share(t testing.TB, n int, all []cell) []cell {
 // TestRestoreMatrix interrupts restores of a real control plane, cold and hot, at the boundaries of their steps: a share of
 // all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
 func TestRestoreMatrix(t *testing.T) {
-	fresh := func() *matrix { return newMatrix(t, userCluster(t, usersHome(t), userOptions{Members: 1})) }
+	fresh := func() *matrix { return newMatrix(t, userCluster(t, usersHome(t), userOptions{Members: 1}), 0) }
 	m := fresh()
 	m.each(t, share(t, 2, slices.Concat(m.cells(t, "cold"), m.cells(t, "hot"))), fresh)
 }
@@ -128,15 +128,15 @@ func TestRestoreMatrix(t *testing.T) {
 // matrix is the user cluster on which the cells of a run happen.
 type matrix struct {
 	*user
-	member int // whose node restarts
+	member int // that is replaced, and whose node restarts
 	w      *writer
 	taken  backup
 	before state
 	since  time.Time // of the last restore: what was acknowledged since has to be there, but for another one
 }
 
-func newMatrix(t *testing.T, u *user) *matrix {
-	m := &matrix{user: u, w: u.write(t)}
+func newMatrix(t *testing.T, u *user, member int) *matrix {
+	m := &matrix{user: u, member: member, w: u.write(t)}
 	m.w.writes(t, 20)
 	m.taken = u.backup(t)
 	m.before = u.state(t)

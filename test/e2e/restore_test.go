@@ -261,11 +261,8 @@ func replaceMember(t *testing.T, u *user) {
 	u.unchanged(t, before, journals)
 	u.c.nothingLeft(t, u.Namespace)
 	u.cleanRestores(t)
-	m := newMatrix(t, u)
-	m.member = 1
+	m := newMatrix(t, u, 1)
 	m.each(t, share(t, 1, m.cells(t, "replace")), func() *matrix {
-		m := newMatrix(t, userCluster(t, usersHome(t), userOptions{APIServers: 1}))
-		m.member = 1
-		return m
+		return newMatrix(t, userCluster(t, usersHome(t), userOptions{APIServers: 1}), 1)
 	})
 }
