@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,12 +104,16 @@ func text(long string) string {
 	if !found {
 		return before
 	}
-	rows := "| exit code | |\n|---|---|\n"
+	rows := "| exit code | |\n|---|---|"
 	for _, line := range strings.Split(strings.TrimSpace(codes), "\n") {
 		code, what, _ := strings.Cut(strings.TrimSpace(line), " ")
-		rows += fmt.Sprintf("| %s | %s |\n", code, cell(strings.TrimSpace(what)))
+		if _, err := strconv.Atoi(code); err != nil { // the line before goes on
+			rows = strings.TrimSuffix(rows, " |") + " " + cell(strings.TrimSpace(line)) + " |"
+			continue
+		}
+		rows += fmt.Sprintf("\n| %s | %s |", code, cell(strings.TrimSpace(what)))
 	}
-	return before + strings.TrimSuffix(rows, "\n")
+	return before + rows
 }
 
 func outdent(example string) string {

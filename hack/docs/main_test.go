@@ -69,3 +69,11 @@ func TestPages(t *testing.T) {
 		}
 	}
 }
+
+func TestExitCodes(t *testing.T) {
+	got := text("Long.\n\nExit codes:\n  0    done\n  1    failed;\n       look\n  130  interrupted")
+	want := "Long.\n\n| exit code | |\n|---|---|\n| 0 | done |\n| 1 | failed; look |\n| 130 | interrupted |"
+	if got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
