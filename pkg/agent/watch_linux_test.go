@@ -12,11 +12,12 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
-// fillUp writes until etcd has no space left: new keys each time, or the same one over and over.
+// fillUp writes until etcd has no space left: new keys each time, or the same one over and over. Values are small, so that it is
+// keys that fill it: where every write is a commit of its own, a large one leaves as much free behind it as it takes.
 func fillUp(t *testing.T, m *etcdtest.Member, anew bool) {
 	t.Helper()
-	c, value := m.Client(t), strings.Repeat("x", 512<<10)
-	for i := range 200 {
+	c, value := m.Client(t), strings.Repeat("x", 64<<10)
+	for i := range 1000 {
 		key := "/a"
 		if anew {
 			key = fmt.Sprint("/", i)

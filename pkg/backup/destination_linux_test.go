@@ -221,7 +221,7 @@ func TestNoRoomForTheProof(t *testing.T) {
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 10<<20)
 	cfg := config(t, endpoints(c)...)
-	dir := disktest.Small(t, "24m")
+	dir := disktest.Small(t, "18m")
 	cfg.To = filepath.Join(dir, "x.db.zst")
 	if _, err := run(t, cfg, &listener{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v", err)

@@ -34,6 +34,33 @@ func TestRestoreLongUnbound(t *testing.T) {
 	u.c.nothingLeft(t, u.Namespace)
 }
 
+// TestRestoreLongSafety: the backup of what there is, where that is large, is sent by a utility pod of its own. A client that is
+// killed meanwhile leaves it to the operation, which takes it away with the others.
+func TestRestoreLongSafety(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1, APIServers: 1, History: true})
+	w := u.write(t)
+	w.writes(t, 20)
+	u.fill(t, 200<<20)
+	taken := u.backup(t)
+	w.writes(t, 20)
+	before := u.state(t)
+	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v")
+	p.err.shows(t, 2*time.Minute, "member kube-etcd-0: reached by agent")
+	p.signal(syscall.SIGKILL)
+	<-p.done
+	if pods := strings.Fields(u.kubectl(t, "get", "pods", "-l", "kubectl-etcd.io/operation-id", "-o", "name")); len(pods) != 2 {
+		t.Errorf("utility pods: %q, want that of the volume and that of the backup", pods)
+	}
+	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(0).says(`.* is as it was before operation .*`)
+	w.allThere(t)
+	u.settled(t, before)
+	began := time.Now()
+	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-v")
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	r.exits(0).says(`member kube-etcd-0: reached by agent`).says(`safety backup: .*`)
+	u.restoredSince(t, w, began, taken, before)
+}
+
 // TestRestoreLongQuota: the snapshot is larger than what the etcd that will hold it takes, also because of history, though not
 // so much that it is left out of what is sent. It goes then, and the control plane can write when it is back.
 func TestRestoreLongQuota(t *testing.T) {

@@ -316,7 +316,7 @@ func (f *TLS) client(t testing.TB) *tls.Config {
 // PutBytes writes about n bytes of values that hardly compress, and waits until the database is that large.
 func (c *Cluster) PutBytes(t testing.TB, n int) {
 	t.Helper()
-	const each = 1 << 20
+	const each = 128 << 10 // a large value leaves as much free behind it as it takes, where every write is a commit of its own
 	value := make([]byte, each)
 	client := c.Members[0].Client(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
