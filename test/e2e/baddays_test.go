@@ -17,13 +17,17 @@ import (
 func TestBadDays(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	t.Parallel()
-	for name, test := range map[string]func(*testing.T, *cluster){
-		"several": testSeveral, "empty etcd": testEmptyEtcd, "TLS files missing": testTLSFilesMissing, "etcd hangs": testEtcdHangs,
-		"image unpullable": testImageUnpullable, "images always pulled": testAlwaysPull, "refused": testRefused, "clock": testClock,
-	} {
-		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+	type day struct {
+		name string
+		test func(*testing.T, *cluster)
+	}
+	for _, d := range share(t, 4, []day{
+		{"several", testSeveral}, {"empty etcd", testEmptyEtcd}, {"TLS files missing", testTLSFilesMissing}, {"etcd hangs", testEtcdHangs},
+		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock},
+	}) {
+		t.Run(strings.ReplaceAll(d.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
-			test(t, c)
+			d.test(t, c)
 		})
 	}
 }
@@ -270,7 +274,7 @@ func TestDestinations(t *testing.T) {
 // TestNodeNotReady stops the kubelet of a node: its etcd runs on, but nothing can be started beside it.
 func TestNodeNotReady(t *testing.T) {
 	c := clusters.get(t, mainKind)
-	clusters.begin(t, haKind) // what follows is mostly waiting
+	clusters.begin(t, otherKinds(t)[0]) // what follows is mostly waiting
 	c.inNode(t, c.node(), "systemctl stop kubelet")
 	t.Cleanup(func() {
 		c.inNode(t, c.node(), "systemctl start kubelet")

@@ -23,17 +23,20 @@ type tail struct{ bytes.Buffer }
 // kind is a kind of cluster that tests ask for.
 type kind struct {
 	name  string // also the name of the kind cluster, behind "e2e-"
-	nodes int
+	nodes int    // of its control plane
 	tag   string // tag of etcd's image
+	// workers are nodes besides: of user clusters' members each has one of its own.
+	workers int
 }
 
 // main is what most tests share; the others are there for what only they have.
 var (
-	mainKind  = kind{"main", 1, "3.6.8-0"}
-	oldKind   = kind{"old", 1, "3.5.35-0"}
-	newKind   = kind{"new", 1, "3.7.3-0"}
-	shellKind = kind{"shell", 1, "3.6.8-0-sh"}
-	haKind    = kind{"ha", 3, "3.6.8-0"}
+	mainKind  = kind{"main", 1, "3.6.8-0", 0}
+	oldKind   = kind{"old", 1, "3.5.35-0", 0}
+	newKind   = kind{"new", 1, "3.7.3-0", 0}
+	shellKind = kind{"shell", 1, "3.6.8-0-sh", 0}
+	haKind    = kind{"ha", 3, "3.6.8-0", 0}
+	userKind  = kind{"user", 1, "3.6.8-0", 3}
 )
 
 // cluster is a running kind cluster.
@@ -112,7 +115,7 @@ func (p *pool) start(ctx context.Context, k kind) *making {
 		defer close(m.done)
 		start := time.Now()
 		var out string
-		out, m.err = output(ctx, nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), k.full(), fmt.Sprint(k.nodes), k.tag)
+		out, m.err = output(ctx, nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), k.full(), fmt.Sprint(k.nodes), k.tag, fmt.Sprint(k.workers))
 		m.kubeconfig, m.took = strings.TrimSpace(out), time.Since(start)
 	}()
 	return m

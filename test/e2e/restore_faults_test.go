@@ -29,23 +29,24 @@ type faulty struct {
 }
 
 // TestRestoreFaults: what makes a restore impossible, or fails in the middle of it. One user cluster, on a disk of its own,
-// goes through all of it, and nothing of it is ever lost.
+// goes through half of it, another half with another commit, and nothing of it is ever lost.
 func TestRestoreFaults(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1, History: true, Disk: "600m"})
 	f := &faulty{user: u, w: u.write(t)}
 	f.w.writes(t, 20)
 	f.snapshot = u.backup(t).file
 	f.before = u.state(t)
-	for _, fault := range []struct {
+	type fault struct {
 		name string
 		run  func(*testing.T, *faulty)
-	}{
+	}
+	for _, fault := range share(t, 6, []fault{
 		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"snapshot of another cluster", faultOtherCluster},
 		{"somebody else is at it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},
 		{"controller puts replicas back", faultReverted}, {"etcd does not come up on the new data", faultNoStart},
 		{"something unknown writes", faultStranger}, {"room for one only", faultOneOnly},
-	} {
+	}) {
 		if !t.Run(strings.ReplaceAll(fault.name, " ", "-"), func(t *testing.T) { fault.run(t, f) }) {
 			break // the next one would find what this one has left
 		}

@@ -5,8 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,44 +81,13 @@ func cells(steps []planned, how string) (out []cell) {
 
 func (s planned) exchangesHot() bool { return s.ID == "hot-switch" }
 
-// share chooses n cells. RESTORE_KIND_CELLS says how many instead, or all, and RESTORE_KIND_SEED which. The seed is the
-// commit's where none is given, so that another commit has others.
-func share(t testing.TB, n int, all []cell) []cell {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if head, err := output(t.Context(), nil, "git", "-C", root, "rev-parse", "HEAD"); err == nil && len(head) > 16 {
-		if seed, err = strconv.ParseUint(head[:15], 16, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if s := os.Getenv("RESTORE_KIND_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	switch s := os.Getenv("RESTORE_KIND_CELLS"); s {
-	case "":
-	case "all":
-		t.Logf("all %d cells", len(all))
-		return all
-	default:
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n = min(n, len(all))
-	t.Logf("%d of %d cells, seed %d", n, len(all), seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:n]
-}
-
 // TestRestoreMatrix interrupts restores of a real control plane, cold and hot, at the boundaries of their steps: a share of
 // all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
+// It measures no outage, so that it can go on beside what mostly waits on the main cluster.
 func TestRestoreMatrix(t *testing.T) {
-	fresh := func() *matrix { return newMatrix(t, userCluster(t, usersHome(t), userOptions{Members: 1}), 0) }
+	home := usersHome(t)
+	t.Parallel()
+	fresh := func() *matrix { return newMatrix(t, userCluster(t, home, userOptions{Members: 1}), 0) }
 	m := fresh()
 	m.each(t, share(t, 2, slices.Concat(m.cells(t, "cold"), m.cells(t, "hot"))), fresh)
 }

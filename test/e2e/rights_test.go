@@ -11,7 +11,6 @@ import (
 // TestRights: what --print-rbac prints is enough for a backup, and what is missing is named before anything is made.
 func TestRights(t *testing.T) {
 	c := clusters.get(t, mainKind)
-	clusters.begin(t, oldKind)
 	h := host(t, c, hosted{})
 	h.put(t, "/registry/a", "b")
 	h.kubectl(t, "create", "serviceaccount", "operator")

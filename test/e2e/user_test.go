@@ -23,9 +23,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// userKind has three workers, so that the members of a user cluster have a node each.
-var userKind = kind{"user", 1, "3.6.8-0"}
-
 // user is a user cluster hosted here: three members of etcd with their volumes, three API servers with their budget, what
 // compacts and defragments, and a controller manager, all real. It goes with the test.
 //
@@ -64,25 +61,7 @@ type userOptions struct {
 type hostNode struct{ name, ip string }
 
 // usersHome makes a cluster with three workers, or borrows the developer's.
-func usersHome(t testing.TB) *cluster {
-	t.Helper()
-	made := clusters.begun[userKind] != nil
-	for _, c := range clusters.live {
-		made = made || c.kind == userKind
-	}
-	if !made && userKind.borrowed() == "" {
-		m, ctx := &making{done: make(chan struct{})}, testContext(t)
-		clusters.begun[userKind] = m
-		go func() {
-			defer close(m.done)
-			start := time.Now()
-			var out string
-			out, m.err = output(ctx, nil, filepath.Join(root, "hack", "testbed", "cluster.sh"), userKind.full(), "1", userKind.tag, "3")
-			m.kubeconfig, m.took = strings.TrimSpace(out), time.Since(start)
-		}()
-	}
-	return clusters.get(t, userKind)
-}
+func usersHome(t testing.TB) *cluster { return clusters.get(t, userKind) }
 
 // userCluster makes one and waits until its API answers.
 func userCluster(t testing.TB, c *cluster, o userOptions) *user {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"maps"
 	"strings"
 	"testing"
 )
@@ -12,7 +11,7 @@ import (
 func TestHostedVersions(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	t.Parallel()
-	for _, tag := range []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"} {
+	for _, tag := range share(t, 3, []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"}) {
 		t.Run(tag, func(t *testing.T) {
 			t.Parallel()
 			h := host(t, c, hosted{Image: image(tag)})
@@ -34,23 +33,4 @@ func (h *hosted) env(t testing.TB) map[string]string {
 		env["HAS_SHELL"] = "yes"
 	}
 	return env
-}
-
-// TestKubeadmVersions backs up clusters whose own etcd is another than the main cluster's.
-func TestKubeadmVersions(t *testing.T) {
-	kinds := []kind{oldKind, newKind, shellKind}
-	for i, k := range kinds {
-		t.Run(k.tag, func(t *testing.T) {
-			c := clusters.get(t, k)
-			if i+1 < len(kinds) {
-				clusters.begin(t, kinds[i+1])
-			}
-			env := c.env(t)
-			dir := "kubeadm"
-			if env["HAS_SHELL"] == "yes" {
-				dir = "shell"
-			}
-			scripts(t, c, dir, maps.Clone(env))
-		})
-	}
 }
