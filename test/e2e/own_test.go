@@ -19,6 +19,7 @@ func TestOwn(t *testing.T) {
 		c.nothingLeft(t, "kube-system")
 		c.etcd(t, "cleanup").exits(0).says("nothing was left behind")
 	})
+	clusters.begin(t, userKind)
 	sideBySide(t, c, "own", c.env(t))
 }
 
