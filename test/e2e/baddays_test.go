@@ -21,7 +21,7 @@ func TestBadDays(t *testing.T) {
 		name string
 		test func(*testing.T, *cluster)
 	}
-	for _, d := range share(t, 4, []day{
+	for _, d := range share(t, 3, []day{
 		{"several", testSeveral}, {"empty etcd", testEmptyEtcd}, {"TLS files missing", testTLSFilesMissing}, {"etcd hangs", testEtcdHangs},
 		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock},
 	}) {

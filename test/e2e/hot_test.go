@@ -26,7 +26,7 @@ func restoreHot(t *testing.T, u *user) {
 	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--yes").fails(1, `(?s).*hostPID.*everything was undone.*`, `.*leave out --hot.*`)
 	u.kubectl(t, "label", "namespace", u.Namespace, "pod-security.kubernetes.io/enforce-")
 	u.unchanged(t, before, journals)
-	for range share(t, 1, []string{"once", "once more"}) {
+	for range share(t, 1, []string{"once", "twice from the same snapshot"}) {
 		w.writes(t, 40)
 		began := time.Now()
 		r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--hot", "--yes", "-o", "json", "-v").exits(0)

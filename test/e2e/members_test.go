@@ -55,14 +55,13 @@ func (b backupResult) leader() string {
 func TestMembers(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	t.Parallel()
-	t.Run("three", func(t *testing.T) {
-		t.Parallel()
-		testThree(t, c)
-	})
-	t.Run("mixed versions", func(t *testing.T) {
-		t.Parallel()
-		testMixedVersions(t, c)
-	})
+	type among struct {
+		name string
+		test func(*testing.T, *cluster)
+	}
+	for _, a := range share(t, 1, []among{{"three", testThree}, {"mixed versions", testMixedVersions}}) {
+		t.Run(a.name, func(t *testing.T) { a.test(t, c) })
+	}
 }
 
 // testThree takes a hosted control plane of three members through what can happen to them.

@@ -29,7 +29,7 @@ type faulty struct {
 }
 
 // TestRestoreFaults: what makes a restore impossible, or fails in the middle of it. One user cluster, on a disk of its own,
-// goes through half of it, another half with another commit, and nothing of it is ever lost.
+// goes through a third of it, others with another commit, and nothing of it is ever lost.
 func TestRestoreFaults(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{Members: 1, History: true, Disk: "600m"})
 	f := &faulty{user: u, w: u.write(t)}
@@ -40,7 +40,7 @@ func TestRestoreFaults(t *testing.T) {
 		name string
 		run  func(*testing.T, *faulty)
 	}
-	for _, fault := range share(t, 6, []fault{
+	for _, fault := range share(t, 4, []fault{
 		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"snapshot of another cluster", faultOtherCluster},
 		{"somebody else is at it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},

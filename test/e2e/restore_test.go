@@ -116,9 +116,9 @@ func restoreCold(t *testing.T, u *user) {
 		u.c.nothingLeft(t, u.Namespace)
 		neighbour.unchanged(t, untouched)
 		// What was between the two is history now; the second restore takes it back again.
-		begin2 := u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0)
-		if !strings.Contains(begin2.stdout, out.Operation.ID) || !strings.Contains(begin2.stdout, "succeeded") {
-			t.Errorf("status does not have it: %s", begin2.stdout)
+		listed := u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0)
+		if !strings.Contains(listed.stdout, out.Operation.ID) || !strings.Contains(listed.stdout, "succeeded") {
+			t.Errorf("status does not have it: %s", listed.stdout)
 		}
 	}
 	u.cleanRestores(t)
