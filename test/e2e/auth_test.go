@@ -4,10 +4,8 @@ package e2e
 
 import "testing"
 
-// TestAuth: etcd's own authentication is on, so that only its user root gets the data.
-func TestAuth(t *testing.T) {
-	c := clusters.get(t, mainKind)
-	t.Parallel()
+// testAuth: etcd's own authentication is on, so that only its user root gets the data.
+func testAuth(t *testing.T, c *cluster) {
 	h := host(t, c, hosted{})
 	h.put(t, "/registry/a", "b")
 	for _, args := range [][]string{

@@ -21,9 +21,9 @@ func TestBadDays(t *testing.T) {
 		name string
 		test func(*testing.T, *cluster)
 	}
-	for _, d := range share(t, 3, []day{
+	for _, d := range share(t, 4, []day{
 		{"several", testSeveral}, {"empty etcd", testEmptyEtcd}, {"TLS files missing", testTLSFilesMissing}, {"etcd hangs", testEtcdHangs},
-		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock},
+		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock}, {"authentication", testAuth}, {"stopped", testStopped},
 	}) {
 		t.Run(strings.ReplaceAll(d.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()

@@ -9,10 +9,8 @@ import (
 	"time"
 )
 
-// TestStopped: a member goes away while its status is watched. What is left is its volume, of which a copy can be made.
-func TestStopped(t *testing.T) {
-	c := clusters.get(t, mainKind)
-	t.Parallel()
+// testStopped: a member goes away while its status is watched. What is left is its volume, of which a copy can be made.
+func testStopped(t *testing.T, c *cluster) {
 	h := host(t, c, hosted{})
 	for i := range 3 {
 		h.put(t, fmt.Sprintf("/registry/%d", i), "value")
