@@ -274,7 +274,7 @@ func TestDestinations(t *testing.T) {
 // TestNodeNotReady stops the kubelet of a node: its etcd runs on, but nothing can be started beside it.
 func TestNodeNotReady(t *testing.T) {
 	c := clusters.get(t, mainKind)
-	clusters.begin(t, otherKinds(t)[0]) // what follows is mostly waiting
+	clusters.begin(t, haKind) // what follows is mostly waiting
 	c.inNode(t, c.node(), "systemctl stop kubelet")
 	t.Cleanup(func() {
 		c.inNode(t, c.node(), "systemctl start kubelet")

@@ -261,6 +261,7 @@ func testMixedVersions(t *testing.T, c *cluster) {
 // TestHA is a real cluster with three control plane nodes.
 func TestHA(t *testing.T) {
 	c := clusters.get(t, haKind)
+	clusters.begin(t, otherKinds(t)[0])
 	defer clusters.drop(t.Context(), c) // three nodes are busy also when nobody asks them anything
 	second := c.node() + "2"
 	// The load balancer goes on sending requests to the API server whose etcd is gone.
