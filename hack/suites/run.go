@@ -69,6 +69,7 @@ type event struct {
 	ImportPath string // of build output
 	Test       string
 	Output     string
+	Key, Value string // of an attribute
 	Elapsed    float64
 }
 
@@ -78,10 +79,11 @@ type reader struct {
 	output map[string][]string // by package and test
 	state  map[string]string   // how each test ended, by package and test
 	broken map[string]bool     // packages that failed
+	shares map[string]bool     // tests that take some of many, by package and test
 }
 
 func newReader(p *printer) *reader {
-	return &reader{p: p, output: map[string][]string{}, state: map[string]string{}, broken: map[string]bool{}}
+	return &reader{p: p, output: map[string][]string{}, state: map[string]string{}, broken: map[string]bool{}, shares: map[string]bool{}}
 }
 
 func (r *reader) read(from io.Reader) error {
@@ -101,6 +103,9 @@ func (r *reader) read(from io.Reader) error {
 func (r *reader) take(e event) {
 	key := e.Package + " " + e.Test
 	switch e.Action {
+	case "attr": // which share it is, and what of it passed, is printed: another commit has another
+		r.shares[key] = r.shares[key] || e.Key == "share"
+		r.p.line("%s %s: %s %s", e.Package, e.Test, e.Key, e.Value)
 	case "build-output":
 		r.p.text([]string{e.Output})
 	case "output":
@@ -113,7 +118,8 @@ func (r *reader) take(e event) {
 			if e.Action == "fail" {
 				r.p.text(r.output[key])
 			}
-			if e.Action != "pass" || !strings.Contains(e.Test, "/") {
+			parent := strings.LastIndex(key, "/")
+			if e.Action != "pass" || !strings.Contains(e.Test, "/") || r.shares[key[:parent]] {
 				r.p.progress(e)
 			}
 		} else if e.Action == "fail" {

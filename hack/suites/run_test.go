@@ -20,6 +20,8 @@ func TestCounts(t *testing.T) {
 	}{
 		"leaves are counted, parents are not": {`func TestA(t *testing.T) { t.Run("x", func(*testing.T) {}); t.Run("y", func(t *testing.T) { t.Skip("why") }) }
 			func TestB(*testing.T) {}`, counts{2, 0, 1}, true, "skip  TestA/y"},
+		"what passed of a share is said": {`func TestA(t *testing.T) { t.Attr("share", "1 of 2"); t.Run("x", func(*testing.T) {}) }`, counts{1, 0, 0}, true, "pass  TestA/x"},
+		"which share it is, too":         {`func TestA(t *testing.T) { t.Attr("share", "1 of 2") }`, counts{1, 0, 0}, true, "TestA: share 1 of 2"},
 		"a failed leaf fails once": {`func TestA(t *testing.T) { t.Run("x", func(t *testing.T) { t.Error("because") }); t.Run("y", func(*testing.T) {}) }`,
 			counts{1, 1, 0}, false, "because"},
 		"a parent's own failure counts": {`func TestA(t *testing.T) { t.Run("x", func(*testing.T) {}); t.Error("mine") }`, counts{1, 1, 0}, false, "mine"},

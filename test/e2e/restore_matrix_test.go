@@ -83,7 +83,7 @@ func (s planned) exchangesHot() bool { return s.ID == "hot-switch" }
 
 // TestRestoreMatrix interrupts restores of a real control plane, cold and hot, at the boundaries of their steps: a share of
 // all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
-// It measures no outage, so that it can go on beside what mostly waits on the main cluster.
+// How long an outage is decides nothing here, so that it can go on beside what mostly waits on the main cluster.
 func TestRestoreMatrix(t *testing.T) {
 	home := usersHome(t)
 	t.Parallel()

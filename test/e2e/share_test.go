@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -11,8 +12,9 @@ import (
 	"time"
 )
 
-// share chooses n of all, which stay in their order. E2E_SHARE says how many instead, or all, and E2E_SEED
-// which. The seed is the commit's where none is given, so that another commit has others.
+// share chooses n of all, which stay in their order. E2E_SHARE says how many instead, or all, and E2E_SEED which. The seed is
+// the commit's where none is given, so that another commit has others. It is an attribute of the test: hack/suites prints
+// those, and what of the share has passed.
 func share[T any](t testing.TB, n int, all []T) []T {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -30,7 +32,7 @@ func share[T any](t testing.TB, n int, all []T) []T {
 	switch s := os.Getenv("E2E_SHARE"); s {
 	case "":
 	case "all":
-		t.Logf("all %d", len(all))
+		t.Attr("share", fmt.Sprintf("all %d", len(all)))
 		return all
 	default:
 		var err error
@@ -39,7 +41,7 @@ func share[T any](t testing.TB, n int, all []T) []T {
 		}
 	}
 	n = min(n, len(all))
-	t.Logf("%d of %d, seed %d", n, len(all), seed)
+	t.Attr("share", fmt.Sprintf("%d of %d, seed %d", n, len(all), seed))
 	chosen := rand.New(rand.NewPCG(seed, 0)).Perm(len(all))[:n]
 	slices.Sort(chosen)
 	out := make([]T, n)
