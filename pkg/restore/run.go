@@ -284,7 +284,11 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 	case id != "":
 		return nil, NoJournal(id)
 	}
-	return nil, refuse("kubectl etcd restore status -A lists all", "find operation: there are none that %s", how)
+	hint := "kubectl etcd restore status -A lists all"
+	if !ended {
+		hint = "to take back one that has ended, name it: " + hint
+	}
+	return nil, refuse(hint, "find operation: there are none that %s", how)
 }
 
 // Continue opens an operation that another client began. from is the snapshot,

@@ -120,6 +120,8 @@ func restoreCold(t *testing.T, u *user) {
 		if !strings.Contains(listed.stdout, out.Operation.ID) || !strings.Contains(listed.stdout, "succeeded") {
 			t.Errorf("status does not have it: %s", listed.stdout)
 		}
+		// Nobody takes back by mistake what has succeeded.
+		u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").fails(1, `find operation: there are none that have not ended`, `to take back one that has ended, name it: .*`)
 	}
 	u.cleanRestores(t)
 	u.unchanged(t, before)
