@@ -82,7 +82,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exitUsage
 	case isTarget(err):
 		return exitUsage
-	case errors.Is(err, backup.ErrDiffers), errors.Is(err, restore.ErrDiffers):
+	case errors.Is(err, backup.ErrDiffers), errors.Is(err, restore.ErrDiffers), errors.Is(err, restore.ErrMiscounted):
 		return exitDiffers
 	}
 	return exitFailed

@@ -105,9 +105,16 @@ var cached = []string{
 	"/apis/discovery.k8s.io/v1/endpointslices", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
 }
 
-// Cached asks one pod of an API server for the revisions of its caches, by kind. Nothing of a kind is listed but the
-// revision.
-func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error) {
+// userAPI is one API server of the restored cluster.
+type userAPI struct {
+	*http.Client
+	host string // with https://
+	pod  string
+	from string // the Secret whose user asks
+}
+
+// userAPI reaches one pod of an API server through its port.
+func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port int) (*userAPI, error) {
 	ns, name := splitName(a.Secret)
 	s, err := k.Clients.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
@@ -123,66 +130,88 @@ func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port 
 	if err != nil {
 		return nil, fmt.Errorf("make client for pod %s: %w", pod, err)
 	}
-	defer client.CloseIdleConnections()
 	host := cfg.Host
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	revisions := map[string]int64{}
-	for _, path := range cached {
-		rev, ok, err := cacheRevision(ctx, client, strings.TrimSuffix(host, "/")+path)
-		if err != nil {
-			return nil, fmt.Errorf("ask pod %s: %w", pod, err)
-		}
-		if ok {
-			revisions[path[strings.LastIndex(path, "/")+1:]] = rev
-		}
-	}
-	if len(revisions) == 0 {
-		return nil, fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", pod, a.Secret)
-	}
-	return revisions, nil
+	return &userAPI{client, strings.TrimSuffix(host, "/"), pod, a.Secret}, nil
 }
 
-// cacheRevision asks for a list from the cache (resourceVersion=0), of an object of which there is none. ok is false for
-// what this user may not list, or this API server does not have.
-func cacheRevision(ctx context.Context, client *http.Client, url string) (rev int64, ok bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"?resourceVersion=0&fieldSelector=metadata.name%3Dkubectl-etcd-asks-for-nothing", nil)
+// each lists every kind in the same way. Kinds that this user may not list, or this API server does not have, are left out.
+func (u *userAPI) each(ctx context.Context, query url.Values, read func(kind string, list *metav1.PartialObjectMetadataList) error) error {
+	defer u.CloseIdleConnections()
+	seen := 0
+	for _, path := range cached {
+		list, err := u.list(ctx, path, query)
+		if err == nil && list != nil {
+			seen++
+			err = read(path[strings.LastIndex(path, "/")+1:], list)
+		}
+		if err != nil {
+			return fmt.Errorf("ask pod %s: %s: %w", u.pod, path, err)
+		}
+	}
+	if seen == 0 {
+		return fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", u.pod, u.from)
+	}
+	return nil
+}
+
+// list asks for metadata only. There is no list, and no error, of what this user may not see.
+func (u *userAPI) list(ctx context.Context, path string, query url.Values) (*metav1.PartialObjectMetadataList, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.host+path+"?"+query.Encode(), nil)
 	if err != nil {
-		return 0, false, err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
-	resp, err := client.Do(req)
+	resp, err := u.Do(req)
 	if err != nil {
-		return 0, false, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	switch {
 	case err != nil:
-		return 0, false, err
+		return nil, err
 	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound:
-		return 0, false, nil
+		return nil, nil
+	case resp.StatusCode == http.StatusGone:
+		return nil, errCompacted
 	case resp.StatusCode != http.StatusOK:
-		return 0, false, fmt.Errorf("%s: %s", req.URL.Path, resp.Status)
+		return nil, errors.New(resp.Status)
 	}
-	var list metav1.PartialObjectMetadataList
-	if err := json.Unmarshal(body, &list); err != nil {
-		return 0, false, fmt.Errorf("read %s: %w", req.URL.Path, err)
-	}
-	rev, err = strconv.ParseInt(list.ResourceVersion, 10, 64)
+	list := &metav1.PartialObjectMetadataList{}
+	return list, json.Unmarshal(body, list)
+}
+
+// Cached asks one pod of an API server for the revisions of its caches, by kind: from the cache (resourceVersion=0), for
+// an object of which there is none. Nothing of a kind is listed but the revision.
+func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error) {
+	u, err := k.userAPI(ctx, a, namespace, pod, port)
 	if err != nil {
-		return 0, false, fmt.Errorf("read revision of %s: %w", req.URL.Path, err)
+		return nil, err
 	}
-	return rev, true, nil
+	revisions := map[string]int64{}
+	nothing := url.Values{"resourceVersion": {"0"}, "fieldSelector": {"metadata.name=kubectl-etcd-asks-for-nothing"}}
+	return revisions, u.each(ctx, nothing, func(kind string, list *metav1.PartialObjectMetadataList) (err error) {
+		revisions[kind], err = strconv.ParseInt(list.ResourceVersion, 10, 64)
+		return err
+	})
 }
 
 // cachesFor is how long an API server has to notice that its caches are void: they do within seconds.
 var cachesFor = 30 * time.Second
 
 // caches proves that every API server has read everything anew, and restarts one that has not: it would serve for ever
-// what is no longer there. What cannot be asked is told, and stops nothing.
+// what is no longer there. What cannot be asked is told, and stops nothing. Then one of them is asked for the objects.
 func (r *run) caches(ctx context.Context, _ *plan.Task) error {
+	if err := r.freshen(ctx); err != nil {
+		return err
+	}
+	return r.count(ctx)
+}
+
+func (r *run) freshen(ctx context.Context) error {
 	for _, s := range r.sh.Access.Servers {
 		w, err := parseWorkload(s.Object)
 		if err != nil {

@@ -2,6 +2,8 @@ package restore
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -42,6 +44,43 @@ func TestCaches(t *testing.T) {
 				t.Errorf("restarted %d times, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// TestCount: what the API has at the restored revision is compared, and what it has not is told.
+func TestCount(t *testing.T) {
+	want := map[string]int64{"pods": 3, "secrets": 2}
+	for name, c := range map[string]struct {
+		shown map[string]int64
+		at    int64 // how far the API's revision is from the restored one
+		says  string
+	}{
+		"all are there":   {map[string]int64{"pods": 3, "secrets": 2, "jobs": 9}, 0, ""},
+		"one is not":      {map[string]int64{"pods": 2, "secrets": 2}, 0, "2 pods of 3"},
+		"two are others":  {map[string]int64{"pods": 0, "secrets": 4}, 0, "0 pods of 3, 4 secrets of 2"},
+		"not to be seen":  {map[string]int64{"pods": 3}, 0, ""},
+		"compacted":       {map[string]int64{"pods": 2}, 1, ""},
+		"does not answer": {nil, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{t: t, shown: c.shown, restored: 500 + c.at, pods: map[workload]int{}, replicas: map[workload]int32{apiserver: 1}}
+			cl := w.client(-1)
+			r := &run{d: Deps{Report: silent{t}}, c: cl, op: &plan.Operation{}, sh: &Shared{Bump: 100, Snapshot: SnapshotRecord{Revision: 400, Objects: want},
+				Access: &access{Servers: []server{{testNamespace + "/StatefulSet/kube-apiserver", 6443}}}}}
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.sh.Flaw(); r.sh.Miscounted != c.says || errors.Is(err, ErrMiscounted) != (c.says != "") {
+				t.Errorf("%q, %v; want %q", r.sh.Miscounted, err, c.says)
+			}
+		})
+	}
+}
+
+func TestCountable(t *testing.T) {
+	got := countable(map[string]int64{"minions": 3, "services/specs": 2, "services/endpoints": 9, "leases": 1, "example.com/crontabs": 4})
+	if want := map[string]int64{"nodes": 3, "services": 2, "leases": 1}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -121,8 +121,12 @@ type Shared struct {
 	Access *access `json:"access,omitempty"`
 	// CorruptAlarm says that etcd had found data corrupt when the snapshot was taken.
 	CorruptAlarm bool `json:"corruptAlarm,omitempty"`
+	// Quota is etcd's, in bytes, where it is known.
+	Quota int64 `json:"quota,omitempty"`
 	// Differs says, after the restore, how the members' data differs; it never should.
 	Differs string `json:"differs,omitempty"`
+	// Miscounted says, after the restore, of what the API shows another number than the snapshot has; it never should.
+	Miscounted string `json:"miscounted,omitempty"`
 	// Late are the writers that were not ready in time after the restore.
 	Late           []string       `json:"late,omitempty"`
 	Token          string         `json:"token"`
@@ -148,6 +152,8 @@ type SnapshotRecord struct {
 	Raw      bool   `json:"raw,omitempty"`
 	Revision int64  `json:"revision"`
 	LiveKeys int64  `json:"liveKeys"`
+	// Objects counts those that the restored cluster's own API will be asked for, by kind.
+	Objects map[string]int64 `json:"objects,omitempty"`
 }
 
 // MemberRecord is a member and what was found and made on its volume.
@@ -177,15 +183,20 @@ func (s *Shared) member(name string) *MemberRecord {
 // ErrDiffers says that the restored members do not hold the same data.
 var ErrDiffers = errors.New("the members' data differs")
 
+// ErrMiscounted says that the restored cluster's API shows other objects than the snapshot has.
+var ErrMiscounted = errors.New("the API does not show what the snapshot has")
+
 // ErrLate says that the data is restored, and that something that was stopped for it did not come back.
 var ErrLate = errors.New("not ready in time")
 
 // Flaw is why a restore that has ended did not end well, or nil: ErrDiffers where the members were compared and found
-// different, ErrLate where a writer is not back.
+// different, ErrMiscounted where their objects were counted and are others, ErrLate where a writer is not back.
 func (s *Shared) Flaw() error {
 	switch {
 	case s.Differs != "":
 		return fmt.Errorf("compare members: %w: %s", ErrDiffers, s.Differs)
+	case s.Miscounted != "":
+		return fmt.Errorf("count objects: %w: %s", ErrMiscounted, s.Miscounted)
 	case len(s.Late) > 0:
 		return fmt.Errorf("start what was stopped: %w: %s", ErrLate, strings.Join(s.Late, ", "))
 	}

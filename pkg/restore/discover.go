@@ -227,6 +227,16 @@ func (sc *scene) findBudgets(ctx context.Context, d Deps, p controlplane.Control
 	return nil
 }
 
+// quota is the smallest that is known of a member, in bytes; 0 where none is.
+func (sc *scene) quota() (least int64) {
+	for _, m := range sc.survey.Members {
+		if m.Quota > 0 && (least == 0 || m.Quota < least) {
+			least = m.Quota
+		}
+	}
+	return least
+}
+
 // highest is the highest revision that a living member knows of, and the
 // cluster's id. ok is false when nobody answers.
 func (sc *scene) highest() (revision int64, cluster etcd.ID, ok bool) {

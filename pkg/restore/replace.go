@@ -142,9 +142,8 @@ func replaceSteps(name string) []plan.Step {
 
 // rest are the members that go on without the replaced one.
 type rest struct {
-	cluster  etcd.ID
-	voters   []survey.Member
-	replaced *survey.Member
+	cluster etcd.ID
+	voters  []survey.Member
 }
 
 // others refuses unless all other members vote and are healthy. A majority of
@@ -152,12 +151,11 @@ type rest struct {
 // the removal that comes first could not be taken back.
 func others(s *survey.Survey, name string) (*rest, error) {
 	r := &rest{}
-	for i, m := range s.Members {
+	for _, m := range s.Members {
 		switch {
 		case m.Source == nil: // listed, but nobody's pod: perhaps the replaced member's; see strangers
 			continue
 		case m.Source.Name == name:
-			r.replaced = &s.Members[i]
 			continue
 		case !votes(m):
 			return nil, refuse("make it healthy first, or restore all members from a snapshot",

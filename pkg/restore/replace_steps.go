@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -38,6 +39,18 @@ func (r *run) survey(ctx context.Context) (*survey.Survey, error) {
 		return nil, err
 	}
 	r.follow(p)
+	return r.c.Survey(ctx, p, false)
+}
+
+// surveyOthers leaves out the member that is replaced, and need not answer: one that accepts connections only would cost ten
+// seconds each time.
+func (r *run) surveyOthers(ctx context.Context) (*survey.Survey, error) {
+	p, err := r.plane(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.follow(p)
+	p.Members = slices.DeleteFunc(slices.Clone(p.Members), func(m controlplane.Member) bool { return m.Name == r.replaced().Name })
 	return r.c.Survey(ctx, p, false)
 }
 
@@ -72,7 +85,7 @@ const newLogs = 128 << 20
 
 // rest are the other members, if all of them can go on without this one.
 func (r *run) rest(ctx context.Context) (*rest, error) {
-	s, err := r.survey(ctx)
+	s, err := r.surveyOthers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +172,15 @@ func (r *run) leave(ctx context.Context, _ *plan.Task) error {
 // moveLeader takes the leadership from the member first, which is a matter of
 // milliseconds; without it there would be no leader until an election.
 func (r *run) moveLeader(ctx context.Context, rest *rest) error {
-	m := rest.replaced
+	leads := func(m survey.Member) bool { return m.Leader && m.Source != nil }
+	if slices.ContainsFunc(rest.voters, leads) {
+		return nil
+	}
+	s, err := r.survey(ctx)
+	if err != nil {
+		return err
+	}
+	m := bySource(s, r.replaced().Name)
 	if m == nil || m.Status == nil || !m.Leader || m.Status.ClusterID != rest.cluster {
 		return nil
 	}
@@ -168,12 +189,11 @@ func (r *run) moveLeader(ctx context.Context, rest *rest) error {
 		return nil
 	}
 	return wait(ctx, r.cfg.Timeout, "another member leads", func(ctx context.Context) (string, bool, error) {
-		s, err := r.survey(ctx)
+		s, err := r.surveyOthers(ctx)
 		if err != nil {
 			return "", false, err
 		}
-		led := slices.ContainsFunc(s.Members, func(o survey.Member) bool { return o.Leader && o.Source != nil && o.Source.Name != r.replaced().Name })
-		return "no other one does", led, nil
+		return "no other one does", slices.ContainsFunc(s.Members, leads), nil
 	})
 }
 
@@ -197,7 +217,7 @@ func (r *run) join(ctx context.Context, t *plan.Task) error {
 
 // witness is one of the other members that can be asked.
 func (r *run) witness(ctx context.Context) (*survey.Member, error) {
-	s, err := r.survey(ctx)
+	s, err := r.surveyOthers(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func prove(ctx context.Context, from string, raw bool) (*source, error) {
 	}
 	s := &source{report: report, kubeSystemUID: report.KubeSystemUID}
 	s.SnapshotRecord = SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
-		Size: report.Plain.Size, SHA256: report.Plain.SHA256}
+		Size: report.Plain.Size, SHA256: report.Plain.SHA256, Objects: countable(report.Objects)}
 	if side, err := snapshot.ReadSidecar(from); err == nil {
 		s.sidecar = side
 	}
@@ -110,9 +110,9 @@ func (s *source) make() (*os.File, error) {
 
 // content is what is sent to the members. The first time it is made smaller: there is an exec on its way, which costs more
 // than that. Where that is not possible (no room, mostly), it goes as it is. History is left out where the revisions
-// become compacted anyway.
-func (s *source) content(ctx context.Context, compacted bool, tell Reporter) (reach.Content, error) {
-	s.packing.Do(func() { s.unfit = s.shrink(ctx, compacted, tell) })
+// become compacted anyway. What etcd's quota (bytes; 0 where it is not known) does not take without history is refused.
+func (s *source) content(ctx context.Context, compacted bool, quota int64, tell Reporter) (reach.Content, error) {
+	s.packing.Do(func() { s.unfit = s.shrink(ctx, compacted, quota, tell) })
 	c := reach.Content{Plain: s.plain, Size: s.sent.Size, SHA256: s.sent.SHA256}
 	if s.packed == nil || s.unfit != nil {
 		return c, s.unfit
@@ -124,11 +124,20 @@ func (s *source) content(ctx context.Context, compacted bool, tell Reporter) (re
 }
 
 // shrink fails where the snapshot is not any more what was proven.
-func (s *source) shrink(ctx context.Context, compacted bool, tell Reporter) error {
+func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell Reporter) error {
 	s.sent = snapshot.Plain{Size: s.Size, SHA256: s.SHA256}
 	if compacted {
-		err := s.compact(ctx)
+		full := s.fills(quota)
+		most := s.Size / 2 // more is not worth the work
+		if full {
+			most = s.Size
+		}
+		err := s.compact(ctx, most)
 		switch {
+		case full && (err == nil && s.sent.Size > quota || errors.Is(err, verify.ErrNoHistory)):
+			return refuse("raise it where etcd is started, and restart the members with it; then restore again",
+				"restore %s: etcd could not write: its quota (--quota-backend-bytes) is %s, and without any history the snapshot has %s", s.File,
+				humanize.IBytes(uint64(quota)), humanize.IBytes(uint64(min(s.sent.Size, s.report.InUse))))
 		case err == nil:
 			tell.Step("leave out the history of %s: %s remain of %s", s.File, humanize.IBytes(uint64(s.sent.Size)), humanize.IBytes(uint64(s.Size)))
 			return nil
@@ -146,7 +155,7 @@ func (s *source) shrink(ctx context.Context, compacted bool, tell Reporter) erro
 
 // compact replaces what is sent by a packed copy without history. All of that would be stored, built and read at the start
 // once per member, to be dropped then.
-func (s *source) compact(ctx context.Context) error {
+func (s *source) compact(ctx context.Context, most int64) error {
 	to, err := s.named()
 	if err != nil {
 		return err
@@ -156,7 +165,7 @@ func (s *source) compact(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, to.Close())
 	}
-	done, err := verify.Compact(ctx, s.plain, s.report, to, again)
+	done, err := verify.Compact(ctx, s.plain, s.report, most, to, again)
 	if err != nil {
 		return errors.Join(err, to.Close()) // gives its room back
 	}
@@ -207,7 +216,19 @@ func (s *source) close() {
 
 // content is what is uploaded.
 func (r *run) content(ctx context.Context) (reach.Content, error) {
-	return r.src.content(ctx, r.sh.Bump > 0, r.d.Report)
+	return r.src.content(ctx, r.sh.Bump > 0, r.sh.Quota, r.d.Report)
+}
+
+// fills tells whether etcd takes no writes with this snapshot, of which it may be able to do without the history.
+func (s *source) fills(quota int64) bool { return quota > 0 && s.report.InUse > quota }
+
+// fits finds out before anything is begun whether etcd will be able to write.
+func (r *run) fits(ctx context.Context) error {
+	if r.cfg.Bump == 0 || !r.src.fills(r.sh.Quota) {
+		return nil
+	}
+	_, err := r.src.content(ctx, true, r.sh.Quota, r.d.Report)
+	return err
 }
 
 // shrink makes ready what is uploaded, now that the bump is known: some plans have their uploads within the outage.

@@ -17,7 +17,7 @@ func TestSentWithoutRoom(t *testing.T) {
 	defer src.close()
 	t.Setenv("TMPDIR", disktest.Small(t, "16k"))
 	var user told
-	content, err := src.content(t.Context(), true, &user)
+	content, err := src.content(t.Context(), true, 0, &user)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestPackedProven(t *testing.T) {
 			if err := s.open(file); err != nil {
 				t.Fatal(err)
 			}
-			content, err := s.content(t.Context(), false, &told{})
+			content, err := s.content(t.Context(), false, 0, &told{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,11 +80,14 @@ func TestSentWithoutHistory(t *testing.T) {
 	file := withHistory(t)
 	for name, c := range map[string]struct {
 		compacted, noRoom, want bool
-		says                    string
+		quota                   int64
+		says, refused           string
 	}{
-		"left out":               {compacted: true, want: true, says: "leave out the history of snapshot.db: "},
-		"the revisions are kept": {},
-		"no room for a copy":     {compacted: true, noRoom: true, says: "the history of snapshot.db is sent, too: "},
+		"the quota takes what is no history": {compacted: true, quota: 256 << 10, want: true, says: "leave out the history of snapshot.db: "},
+		"the quota does not":                 {compacted: true, quota: 20 << 10, says: "", refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 20 KiB, and "},
+		"left out":                           {compacted: true, want: true, says: "leave out the history of snapshot.db: "},
+		"the revisions are kept":             {},
+		"no room for a copy":                 {compacted: true, noRoom: true, says: "the history of snapshot.db is sent, too: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tmp := t.TempDir()
@@ -98,12 +101,18 @@ func TestSentWithoutHistory(t *testing.T) {
 				t.Setenv("TMPDIR", filepath.Join(tmp, "none"))
 			}
 			var user told
-			content, err := src.content(t.Context(), c.compacted, &user)
-			if err != nil {
-				t.Fatal(err)
-			}
+			content, err := src.content(t.Context(), c.compacted, c.quota, &user)
 			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
 				t.Errorf("whoever kills this client finds %v", left)
+			}
+			if c.refused != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), c.refused) {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			if smaller := content.Size*2 < src.Size; smaller != c.want || !c.want && content.SHA256 != src.SHA256 {
 				t.Errorf("%d bytes of %d are sent, with sum %s of %s", content.Size, src.Size, content.SHA256, src.SHA256)
@@ -153,7 +162,7 @@ func TestSentChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := src.content(t.Context(), true, &told{}); !errors.Is(err, verify.ErrCorrupt) {
+		if _, err := src.content(t.Context(), true, 0, &told{}); !errors.Is(err, verify.ErrCorrupt) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -141,7 +141,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	return out
 }
 
-const whatCaches = "ask every API server whether it has read everything anew; restart one that has not"
+const whatCaches = "ask every API server whether it has read everything anew; restart one that has not; count the objects"
 
 func deletesClaims(s *appsv1.StatefulSet) bool {
 	p := s.Spec.PersistentVolumeClaimRetentionPolicy

@@ -53,6 +53,7 @@ type world struct {
 	restored int64               // what API servers have read anew
 	stale    int64               // and what one goes on serving until its pods have been made anew once more
 	begun    int                 // how often they had been when it began
+	shown    map[string]int64    // the objects that the API has
 	saved    []byte              // the journal
 
 	exclusive bool           // the volumes are one pod's at a time

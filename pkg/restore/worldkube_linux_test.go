@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -144,4 +145,15 @@ func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[st
 		return map[string]int64{"pods": 1 << 40}, c.alive()
 	}
 	return map[string]int64{"pods": c.restored, "nodes": c.restored}, c.alive()
+}
+
+// Objects: what the test says that the API shows; nil is an API server that cannot be asked.
+func (c *client) Objects(_ context.Context, _ access, _, _ string, _ int, rev int64) (map[string]int64, error) {
+	switch {
+	case c.shown == nil:
+		return nil, errors.New("it does not answer")
+	case rev != c.restored:
+		return nil, errCompacted
+	}
+	return c.shown, c.alive()
 }

@@ -20,6 +20,8 @@ import (
 // ErrNoHistory says that a snapshot without its history would hardly be smaller.
 var ErrNoHistory = errors.New("it has hardly any history")
 
+var errTooMany = fmt.Errorf("it has more than %d keys", maxSurvivors)
+
 const (
 	// maxSurvivors bounds the memory of Compact, to about 150 MiB.
 	maxSurvivors = 1 << 21
@@ -34,18 +36,18 @@ const (
 //
 // The copy is a snapshot with a trailer. It is written to the empty file to, of which again is another handle that Compact
 // closes. It is read back before Compact returns. The original must still hold what the report says: otherwise the error is
-// ErrCorrupt. It is ErrNoHistory where the keys that stay have more than half of the original's bytes, or are very many.
-// The same original makes the same copy.
-func Compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *os.File) (snapshot.Plain, error) {
+// ErrCorrupt. It is ErrNoHistory where the keys that stay have more than most bytes, or where the copy
+// is no smaller. The same original makes the same copy.
+func Compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, to, again *os.File) (snapshot.Plain, error) {
 	defer again.Close() // also where bbolt has not got so far
-	done, err := compact(ctx, from, proven, to, again)
+	done, err := compact(ctx, from, proven, most, to, again)
 	if err != nil {
 		return snapshot.Plain{}, fmt.Errorf("copy snapshot without history: %w", err)
 	}
 	return done, nil
 }
 
-func compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *os.File) (done snapshot.Plain, err error) {
+func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, to, again *os.File) (done snapshot.Plain, err error) {
 	size := proven.Plain.Size
 	if snapshot.HasTrailer(size) {
 		size -= snapshot.TrailerSize
@@ -54,7 +56,7 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, to, again *o
 	if err != nil {
 		return done, err
 	}
-	keep, entries, err := survivors(ctx, db, size/2)
+	keep, entries, err := survivors(ctx, db, most)
 	if err != nil {
 		return done, err
 	}
@@ -103,7 +105,7 @@ func (c *chooser) entry(key, value []byte) error {
 		return nil
 	}
 	if c.last[h] = (survivor{n, uint64(len(key) + len(value))}); len(c.last) > maxSurvivors {
-		return ErrNoHistory
+		return errTooMany
 	}
 	return nil
 }

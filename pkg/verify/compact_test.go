@@ -261,7 +261,7 @@ func TestCompactCannotWrite(t *testing.T) {
 		}
 		defer files[i].Close()
 	}
-	if _, err := verify.Compact(t.Context(), files[0], report, files[1], files[2]); err == nil || !strings.HasPrefix(err.Error(), "copy snapshot without history: ") {
+	if _, err := verify.Compact(t.Context(), files[0], report, report.Plain.Size/2, files[1], files[2]); err == nil || !strings.HasPrefix(err.Error(), "copy snapshot without history: ") {
 		t.Errorf("%v", err)
 	}
 	if now, err := verify.File(t.Context(), path, verify.Options{}); err != nil || now.SHA256 != report.SHA256 {
@@ -309,7 +309,7 @@ func compactFrom(ctx context.Context, t *testing.T, from io.ReaderAt, report *ve
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := verify.Compact(ctx, from, report, to, again)
+	done, err := verify.Compact(ctx, from, report, report.Plain.Size/2, to, again)
 	return to.Name(), done, err
 }
 

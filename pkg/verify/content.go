@@ -24,7 +24,9 @@ type content struct {
 	inKeys bool
 	name   string
 	kube   map[string]Kubernetes
-	bumped bool
+	// objects counts the keys that exist by their prefix and kind; nil once there are too many kinds.
+	objects map[string]int64
+	bumped  bool
 	// newer holds the keys that have revisions above the compact revision; nil leaves HashKV out.
 	newer *liveSet
 }
@@ -82,7 +84,7 @@ func (c *content) keyEntry(key, value []byte) error {
 		c.bumped = true
 		return nil
 	}
-	c.live.put(kv.key, !rev.tombstone)
+	c.count(kv.key, c.live.put(kv.key, !rev.tombstone))
 	if bytes.HasSuffix(kv.key, kubeSystemKey) {
 		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
 	}
@@ -176,14 +178,13 @@ func (c *content) finish() {
 		r.Kubernetes = append(r.Kubernetes, k)
 	}
 	sort.Slice(r.Kubernetes, func(i, j int) bool { return r.Kubernetes[i].Prefix < r.Kubernetes[j].Prefix })
-	for _, k := range r.Kubernetes {
-		if k.Prefix == "/registry" || len(r.Kubernetes) == 1 {
-			r.KubeSystemUID = k.KubeSystemUID
-		}
+	if k, ok := r.own(); ok {
+		r.KubeSystemUID = k.KubeSystemUID
 	}
 	if c.bumped {
 		r.Notes = append(r.Notes, "holds the mark of a restore that bumped the revision; etcdutl 3.6 and later count it as one key more")
 	}
+	r.Objects = c.objectsOf()
 	if r.TotalKeys == 0 {
 		r.Notes = append(r.Notes, "holds no keys")
 	}
@@ -248,7 +249,7 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 		return err
 	}
 	db.reset()
-	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}}
+	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}}
 	if hashKV {
 		var err error
 		if c.newer, err = readNewer(ctx, db, r.CompactRevision, maxSlots/2); err != nil {

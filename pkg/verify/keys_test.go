@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -44,6 +45,43 @@ func TestParseRevision(t *testing.T) {
 		if _, err := parseRevision(k); err == nil {
 			t.Errorf("%s: %x is accepted", name, k)
 		}
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for key, want := range map[string]string{
+		"/registry/pods/default/a":                   "/registry/pods",
+		"/registry/minions/a":                        "/registry/minions",
+		"/registry/services/specs/default/a":         "/registry/services/specs",
+		"/registry/services/endpoints/default/a":     "/registry/services/endpoints",
+		"/registry/stable.example.com/crontabs/ns/a": "/registry/stable.example.com/crontabs",
+		"/kubernetes.io/leases/default/a":            "/kubernetes.io/leases",
+		"/registry/health":                           "",
+		"/registry/services/a":                       "",
+		"compact_rev_key":                            "",
+		"":                                           "",
+		"//":                                         "",
+		"no/prefix/at/all":                           "",
+	} {
+		if got := string(kindOf([]byte(key))); got != want {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}
+
+// TestTooManyKinds: a database that no Kubernetes uses has no kinds, but may have very many keys that look like some.
+func TestTooManyKinds(t *testing.T) {
+	c := &content{report: &Report{Kubernetes: []Kubernetes{{Prefix: "/registry"}}}, live: newLiveSet(keyClass{}, 16), objects: map[string]int64{}}
+	for i := range maxKinds {
+		c.count(fmt.Appendf(nil, "/registry/%d/a", i), 1)
+	}
+	c.count([]byte("/registry/0/b"), 1)
+	if got := c.objectsOf(); len(got) != maxKinds || got["0"] != 2 {
+		t.Errorf("%d kinds, %d of the first", len(got), got["0"])
+	}
+	c.count([]byte("/registry/more/a"), 1)
+	if got := c.objectsOf(); got != nil {
+		t.Errorf("%d kinds", len(got))
 	}
 }
 

@@ -42,24 +42,27 @@ func newLiveSet(class keyClass, maxSlots int) *liveSet {
 // One pair of seeds for all passes, because classes are made of hash bits.
 var processSeedLo, processSeedHi = maphash.MakeSeed(), maphash.MakeSeed()
 
-// put says that the key exists from now on, or does not any more.
-func (s *liveSet) put(key []byte, exists bool) {
+// put says that the key exists from now on, or does not any more. It returns by how many that changes the set: 1, 0 or -1.
+func (s *liveSet) put(key []byte, exists bool) int64 {
 	h := keyHash{lo: maphash.Bytes(s.seedLo, key)}
 	if h.lo&s.class.mask != s.class.value {
-		return
+		return 0
 	}
 	h.hi = maphash.Bytes(s.seedHi, key) | 1 // never zero; costs one of 128 bits
 	i, found := s.find(h)
 	switch {
 	case found && !exists:
 		s.remove(i)
+		return -1
 	case !found && exists:
 		s.slots[i] = h
 		s.used++
 		if s.used*8 > len(s.slots)*7 {
 			s.grow()
 		}
+		return 1
 	}
+	return 0
 }
 
 // has says whether the key is in the set; the set must not have handed any class to other passes.

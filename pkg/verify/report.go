@@ -62,6 +62,11 @@ type Report struct {
 	// Kubernetes lists every prefix with a kube-system namespace: several when control planes share this etcd.
 	Kubernetes []Kubernetes `json:"kubernetes,omitempty"`
 
+	// Objects counts what exists by kind, as keys name it beneath the prefix that KubeSystemUID was found at: pods,
+	// services/specs, stable.example.com/crontabs. It is left out without such a prefix, where that has several parts, and
+	// with very many keys or kinds.
+	Objects map[string]int64 `json:"objects,omitempty"`
+
 	// Notes are observations that do not make the snapshot bad.
 	Notes []string `json:"notes,omitempty"`
 	// Duration is how long the verification took.
@@ -84,4 +89,14 @@ type Kubernetes struct {
 	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
 	// Encrypted is true when the namespace is stored encrypted.
 	Encrypted bool `json:"encrypted,omitempty"`
+}
+
+// own is the control plane that this etcd is mainly for.
+func (r *Report) own() (Kubernetes, bool) {
+	for _, k := range r.Kubernetes {
+		if k.Prefix == "/registry" || len(r.Kubernetes) == 1 {
+			return k, true
+		}
+	}
+	return Kubernetes{}, false
 }

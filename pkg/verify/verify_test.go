@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,10 @@ func TestAgreesWithEtcdutl(t *testing.T) {
 		}
 		if r.LiveKeys != live {
 			t.Errorf("%d live keys, want %d", r.LiveKeys, live)
+		}
+		// The kube-system namespace and /registry/middle are no ConfigMaps.
+		if want := map[string]int64{"namespaces": 1, "configmaps": live - 2}; !maps.Equal(r.Objects, want) {
+			t.Errorf("objects %v, want %v", r.Objects, want)
 		}
 		if r.HashKV != hash.Hash || r.CompactRevision != hash.CompactRevision {
 			t.Errorf("HashKV %d at compact revision %d, etcd says %d at %d", r.HashKV, r.CompactRevision, hash.Hash, hash.CompactRevision)

@@ -34,6 +34,7 @@ func restoreHot(t *testing.T, u *user) {
 		w.writes(t, 20)
 		outage := w.outage(began)
 		out := r.restored()
+		r.counted()
 		frozen := r.outageBegan()
 		t.Logf("outage: %s; no write was acknowledged for %.2f s at most; journalled until all members were healthy: %.2f s",
 			w.outage(frozen), w.silence(frozen).Seconds(), out.OutageSeconds)

@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
 // TestRestoreLongUnbound: the member has neither a pod nor a volume. That is said, in the time that a pod is given.
@@ -74,9 +77,7 @@ func TestRestoreLongQuota(t *testing.T) {
 	w.writes(t, 20)
 	// Its pod takes no note of this before it is made anew.
 	u.kubectl(t, "patch", "statefulset", "kube-etcd", "-p", `{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}`)
-	u.kubectl(t, "patch", "statefulset", "kube-etcd", "--type=json", "-p",
-		`[{"op":"test","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=8589934592"},
-		  {"op":"replace","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=83886080"}]`)
+	u.etcdQuota(t, 80<<20)
 	before := u.state(t)
 	began := time.Now()
 	r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--limit-rate", "512Ki", "--yes", "-v", "-o", "json")
@@ -86,6 +87,45 @@ func TestRestoreLongQuota(t *testing.T) {
 		t.Errorf("the upload was not limited: %s", took)
 	}
 	u.restoredSince(t, w, began, taken, before)
+}
+
+// etcdQuota changes the quota (bytes; 0 is etcd's default) in the StatefulSet.
+func (u *user) etcdQuota(t testing.TB, quota int64) {
+	t.Helper()
+	u.kubectl(t, "patch", "statefulset", "kube-etcd", "--type=json", "-p", fmt.Sprintf(
+		`[{"op":"test","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=8589934592"},
+		  {"op":"replace","path":"/spec/template/spec/containers/0/command/3","value":"--quota-backend-bytes=%d"}]`, quota))
+}
+
+// TestRestoreLongTooLarge: a snapshot of more than two GiB, which is etcd's default quota, is refused before anything is
+// begun. Without its history it would be small enough: then it is restored.
+func TestRestoreLongTooLarge(t *testing.T) {
+	u := userCluster(t, usersHome(t), userOptions{Members: 1})
+	u.etcdQuota(t, 0)
+	u.kubectl(t, "rollout", "status", "statefulset/kube-etcd", "--timeout=3m")
+	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"), "--quota-backend-bytes=8589934592")
+	put := func(key string, size int) {
+		if _, err := s.Client.Put(t.Context(), key, string(bytes.Repeat([]byte(key), size/len(key)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const each, count = 128 << 10, 17_000 // 2.1 GiB
+	for i := range count {
+		put(fmt.Sprintf("/elsewhere/%06d", i), each)
+	}
+	large := s.Save(t)
+	before := u.state(t)
+	restore := []string{"restore", u.target(), "--from-other-cluster", "--yes", "--from"}
+	r := u.c.etcd(t, append(restore, large)...)
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	r.fails(1, `restore snapshot.db: etcd could not write: its quota \(--quota-backend-bytes\) is 2.0 GiB, and without any history the snapshot has 2.\d GiB`, "raise it .*")
+	u.unchanged(t, before)
+	for i := range count * 9 / 10 {
+		put(fmt.Sprintf("/elsewhere/%06d", i), 64)
+	}
+	r = u.c.etcd(t, append(restore, s.Save(t), "-v")...).exits(0)
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	u.settled(t, before)
 }
 
 // TestRestoreLongNodeGone: a member's node is gone. That is said before anything is stopped, and everything goes on.

@@ -103,6 +103,7 @@ func restoreCold(t *testing.T, u *user) {
 		u.savedFirst(t, r, out.Restore.Snapshot.Revision)
 		// Every API server was asked, and had read everything anew.
 		out.step(t, "caches")
+		r.counted()
 		if strings.Contains(r.stderr, "warning: ") {
 			t.Errorf("were the API servers asked? %+v\n%s", out.Operation.Steps, r.stderr)
 		}
@@ -125,6 +126,14 @@ func restoreCold(t *testing.T, u *user) {
 	}
 	u.cleanRestores(t)
 	u.unchanged(t, before)
+}
+
+// counted checks that the user cluster's own API was asked how many objects there are.
+func (r *result) counted() {
+	r.t.Helper()
+	if !regexp.MustCompile(`the API shows what the snapshot has: \d{2,} objects of [5-9] kinds`).MatchString(r.stderr) {
+		r.t.Errorf("the objects were not counted: %s", r.stderr)
+	}
 }
 
 // cleanRestores removes the old data of all restores of this control plane.
@@ -238,6 +247,7 @@ func replaceMember(t *testing.T, u *user) {
 	others := u.neighbours(t, 1)
 	plan := u.c.etcd(t, "restore", u.target(), "--member", "1", "--dry-run=client").exits(0)
 	plan.prints(`^Replace member kube-etcd-1 of ` + u.target())
+	u.c.etcd(t, "restore", u.target(), "--member", "7", "--dry-run=client").fails(2, `no member "7"; there are: .*`, "")
 	// A snapshot besides is not what is needed: that is said, and asked.
 	args := []string{"restore", u.target(), "--from", taken.file, "--member", "1"}
 	u.c.etcd(t, append(args, "--yes")...).fails(1, `restore member from a snapshot: the other members have quorum and all of the data; .*`, `replace it without the snapshot: leave out --from; .*`)
@@ -250,7 +260,7 @@ func replaceMember(t *testing.T, u *user) {
 		t.Errorf("not said that nothing was changed: %s", r)
 	}
 	u.unchanged(t, before)
-	r := u.c.etcd(t, "restore", u.target(), "--member", "1", "--yes", "-v").exits(0).says(`replaced member kube-etcd-1 of .*`)
+	r := u.c.etcd(t, "restore", u.target(), "--member", u.pod(1), "--yes", "-v").exits(0).says(`replaced member kube-etcd-1 of .*`)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	w.writes(t, 20)
 	w.end()

@@ -177,6 +177,15 @@ func (u *user) Pause() int {
 	return 10
 }
 
+// Kept is how many revisions maintenance leaves. With several API servers they are more: until the last of them serves, and
+// is asked what there was at the restored revision, the first has taken writes for a while.
+func (u *user) Kept() int {
+	if u.APIServers > 1 {
+		return 5000
+	}
+	return 500
+}
+
 // apply makes what a file in testdata says of this user cluster.
 func (u *user) apply(t testing.TB, file string) {
 	t.Helper()

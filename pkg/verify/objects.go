@@ -1,0 +1,61 @@
+package verify
+
+import (
+	"bytes"
+	"strings"
+)
+
+// maxKinds bounds how many kinds are counted: an etcd that no Kubernetes uses may have as many as keys.
+const maxKinds = 4096
+
+// count notes that there is one more of a key's kind, or one less.
+func (c *content) count(key []byte, by int64) {
+	kind := kindOf(key)
+	if by == 0 || kind == nil || c.objects == nil {
+		return
+	}
+	if _, known := c.objects[string(kind)]; !known && len(c.objects) >= maxKinds {
+		c.objects = nil
+		return
+	}
+	c.objects[string(kind)] += by
+}
+
+// kindOf is the part of an object's key that all of its kind share, or nil: "/registry/pods" of a pod's. Two kinds have
+// "services" in common, and those of custom resources their group.
+func kindOf(key []byte) []byte {
+	end := 0
+	for n, parts := 0, 2; n < parts; n++ {
+		if end >= len(key) || key[end] != '/' {
+			return nil
+		}
+		length := bytes.IndexByte(key[end+1:], '/')
+		if length < 0 {
+			return nil
+		}
+		part := key[end+1 : end+1+length]
+		if n == 1 && (string(part) == "services" || bytes.IndexByte(part, '.') >= 0) {
+			parts = 3
+		}
+		end += 1 + length
+	}
+	return key[:end]
+}
+
+// objectsOf are the counts beneath the own prefix.
+func (c *content) objectsOf() map[string]int64 {
+	own, ok := c.report.own()
+	if !ok || len(c.live.later) > 0 { // those that were handed to other passes are counted there, and not by kind
+		return nil
+	}
+	out := map[string]int64{}
+	for kind, n := range c.objects {
+		if name, ok := strings.CutPrefix(kind, own.Prefix+"/"); ok && n > 0 {
+			out[name] = n
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
