@@ -31,7 +31,7 @@ const exitCodes = `Exit codes:
   0    done
   1    failed; for status: a member is down, differs or has an alarm
   2    usage, or the target is not one control plane
-  3    backup, restore: done, but members hold different data
+  3    backup, restore: done, but members hold different data, or the API shows other objects than were restored
   130  interrupted; nothing was left behind but a restore's journal`
 
 var errNoKubeconfig = errors.New("there is none")

@@ -73,7 +73,7 @@ func hint(cmd *cobra.Command, err error) string {
 	case errors.Is(err, restore.ErrDiffers):
 		return "everything serves; find the member that differs with: kubectl etcd status --hashes, and replace it with: kubectl etcd restore --member NAME"
 	case errors.Is(err, restore.ErrMiscounted):
-		return "do the API servers use this etcd, and the prefix (--etcd-prefix) that the snapshot was taken with?"
+		return "everything serves; do the API servers use the prefix (--etcd-prefix) that the snapshot was taken with?"
 	case errors.Is(err, restore.ErrLate):
 		return "the data is restored; look at their pods, and at what the namespace's events say"
 	case errors.As(err, &other):

@@ -49,7 +49,7 @@ func TestReport(t *testing.T) {
 		{&backup.ErrNoMember{Name: "x", Have: []string{"a", "b"}}, exitUsage, []string{`no member "x"; there are: a, b`}},
 		{fmt.Errorf("%w: the note", backup.ErrDiffers), exitDiffers, []string{"members hold different data: the note", "hint: the file is good"}},
 		{(&restore.Shared{Late: []string{"StatefulSet a/b"}}).Flaw(), 1, []string{"start what was stopped: not ready in time: StatefulSet a/b", "hint: the data is restored; "}},
-		{(&restore.Shared{Miscounted: "1 pods of 2"}).Flaw(), exitDiffers, []string{"count objects: the API does not show what the snapshot has: 1 pods of 2", "hint: do the API servers use this etcd, "}},
+		{(&restore.Shared{Miscounted: "1 pods of 2"}).Flaw(), exitDiffers, []string{"count objects: the API does not show what the snapshot has: 1 pods of 2", "hint: everything serves; do the API servers "}},
 		{(&restore.Shared{Differs: "the note"}).Flaw(), exitDiffers, []string{"compare members: the members' data differs: the note", "hint: everything serves; "}},
 		{&reach.NotPossible{Err: &reach.MissingRightsError{Namespace: "n", Missing: []reach.Right{{Verb: "create", Resource: "pods"}}}}, exitFailed,
 			[]string{`forbidden in namespace "n": create pods`, "--print-rbac"}},

@@ -24,7 +24,7 @@ const restoreExitCodes = `Exit codes:
   0    done
   1    failed; everything was undone, unless the last lines say how to go on, or that only a writer is late
   2    usage, or the target is not one control plane
-  3    done, but the members do not hold the same data
+  3    done, but the members do not hold the same data, or the API does not show what the snapshot has
   130  interrupted; everything was undone, unless the last lines say how to go on`
 
 const shortExitCodes = `Exit codes:

@@ -109,8 +109,6 @@ var cached = []string{
 type userAPI struct {
 	*http.Client
 	host string // with https://
-	pod  string
-	from string // the Secret whose user asks
 }
 
 // userAPI reaches one pod of an API server through its port.
@@ -134,27 +132,7 @@ func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	return &userAPI{client, strings.TrimSuffix(host, "/"), pod, a.Secret}, nil
-}
-
-// each lists every kind in the same way. Kinds that this user may not list, or this API server does not have, are left out.
-func (u *userAPI) each(ctx context.Context, query url.Values, read func(kind string, list *metav1.PartialObjectMetadataList) error) error {
-	defer u.CloseIdleConnections()
-	seen := 0
-	for _, path := range cached {
-		list, err := u.list(ctx, path, query)
-		if err == nil && list != nil {
-			seen++
-			err = read(path[strings.LastIndex(path, "/")+1:], list)
-		}
-		if err != nil {
-			return fmt.Errorf("ask pod %s: %s: %w", u.pod, path, err)
-		}
-	}
-	if seen == 0 {
-		return fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", u.pod, u.from)
-	}
-	return nil
+	return &userAPI{client, strings.TrimSuffix(host, "/")}, nil
 }
 
 // list asks for metadata only. There is no list, and no error, of what this user may not see.
@@ -184,6 +162,9 @@ func (u *userAPI) list(ctx context.Context, path string, query url.Values) (*met
 	return list, json.Unmarshal(body, list)
 }
 
+// kindOf is the kind of a path in cached.
+func kindOf(path string) string { return path[strings.LastIndex(path, "/")+1:] }
+
 // Cached asks one pod of an API server for the revisions of its caches, by kind: from the cache (resourceVersion=0), for
 // an object of which there is none. Nothing of a kind is listed but the revision.
 func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error) {
@@ -191,21 +172,37 @@ func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port 
 	if err != nil {
 		return nil, err
 	}
+	defer u.CloseIdleConnections()
 	revisions := map[string]int64{}
 	nothing := url.Values{"resourceVersion": {"0"}, "fieldSelector": {"metadata.name=kubectl-etcd-asks-for-nothing"}}
-	return revisions, u.each(ctx, nothing, func(kind string, list *metav1.PartialObjectMetadataList) (err error) {
-		revisions[kind], err = strconv.ParseInt(list.ResourceVersion, 10, 64)
-		return err
-	})
+	for _, path := range cached {
+		list, err := u.list(ctx, path, nothing)
+		if err == nil && list != nil {
+			revisions[kindOf(path)], err = strconv.ParseInt(list.ResourceVersion, 10, 64)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask pod %s: %s: %w", pod, path, err)
+		}
+	}
+	if len(revisions) == 0 {
+		return nil, fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", pod, a.Secret)
+	}
+	return revisions, nil
 }
 
 // cachesFor is how long an API server has to notice that its caches are void: they do within seconds.
 var cachesFor = 30 * time.Second
 
 // caches proves that every API server has read everything anew, and restarts one that has not: it would serve for ever
-// what is no longer there. What cannot be asked is told, and stops nothing. Then one of them is asked for the objects.
+// what is no longer there. What cannot be asked is told, and stops nothing. The objects are counted before that, since somebody
+// may compact etcd soon; but with a revision that the user chose only after it: a cache may know that one of another history.
 func (r *run) caches(ctx context.Context, _ *plan.Task) error {
-	if err := r.freshen(ctx); err != nil {
+	if !r.sh.BumpAsked {
+		if err := r.count(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.freshen(ctx); err != nil || !r.sh.BumpAsked {
 		return err
 	}
 	return r.count(ctx)

@@ -54,8 +54,8 @@ type cluster interface {
 
 	// Cached asks one pod of an API server for the revisions of its caches, by kind.
 	Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error)
-	// Objects asks it how many objects there were at a revision, by kind.
-	Objects(ctx context.Context, a access, namespace, pod string, port int, rev int64) (map[string]int64, error)
+	// Objects asks it how many objects of some kinds there were at a revision.
+	Objects(ctx context.Context, a access, namespace, pod string, port int, rev int64, kinds []string) (map[string]int64, error)
 
 	// Stage opens a place to work at a member's volume, Asker one without the volume; Unstage closes all that an operation has, whoever opened them.
 	Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error)

@@ -227,10 +227,14 @@ func (sc *scene) findBudgets(ctx context.Context, d Deps, p controlplane.Control
 	return nil
 }
 
-// quota is the smallest that is known of a member, in bytes; 0 where none is.
-func (sc *scene) quota() (least int64) {
+// quota is the smallest that is known of a member that is restored, in bytes; 0 where none is. What the pods have says
+// nothing of pods that will be made of another template.
+func (sc *scene) quota(hot bool) (least int64) {
+	if st := sc.set.Status; !hot && st.UpdateRevision != st.CurrentRevision {
+		return 0
+	}
 	for _, m := range sc.survey.Members {
-		if m.Quota > 0 && (least == 0 || m.Quota < least) {
+		if m.Source != nil && !sc.skips(m.Source.Name) && m.Quota > 0 && (least == 0 || m.Quota < least) {
 			least = m.Quota
 		}
 	}

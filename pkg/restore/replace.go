@@ -73,7 +73,7 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 		return nil, err
 	}
 	r := &run{d: d, c: k, cfg: cfg, stages: map[string]stage{}}
-	s, err := r.c.Survey(ctx, cfg.Plane, false)
+	s, err := r.c.Survey(ctx, without(cfg.Plane, m.Name), false)
 	if err != nil {
 		return nil, err
 	}

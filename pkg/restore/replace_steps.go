@@ -50,8 +50,13 @@ func (r *run) surveyOthers(ctx context.Context) (*survey.Survey, error) {
 		return nil, err
 	}
 	r.follow(p)
-	p.Members = slices.DeleteFunc(slices.Clone(p.Members), func(m controlplane.Member) bool { return m.Name == r.replaced().Name })
-	return r.c.Survey(ctx, p, false)
+	return r.c.Survey(ctx, without(p, r.replaced().Name), false)
+}
+
+// without is a control plane but for one member.
+func without(p controlplane.ControlPlane, member string) controlplane.ControlPlane {
+	p.Members = slices.DeleteFunc(slices.Clone(p.Members), func(m controlplane.Member) bool { return m.Name == member })
+	return p
 }
 
 func (r *run) replaced() *MemberRecord { return &r.sh.Members[0] }

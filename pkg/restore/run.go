@@ -90,9 +90,6 @@ func (p *Prepared) make(ctx context.Context) error {
 	}
 	p.scene = sc
 	r.sh = share(r.cfg, sc, r.src, seen)
-	if err := r.fits(ctx); err != nil {
-		return err
-	}
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + r.op.ID
@@ -101,6 +98,9 @@ func (p *Prepared) make(ctx context.Context) error {
 			return err
 		}
 		r.op.Steps = hotSteps(sc, r.sh, r.cfg)
+	}
+	if err := r.fits(ctx); err != nil {
+		return err
 	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
 	p.Operation, p.Shared = r.op, r.sh
@@ -167,7 +167,7 @@ func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	if ok {
 		sh.Live, sh.OldClusterID = highest, cluster.String()
 	}
-	sh.Highest, sh.Quota = max(sh.Live, seen), sc.quota()
+	sh.Highest, sh.Quota = max(sh.Live, seen), sc.quota(cfg.Hot)
 	if src.sidecar != nil {
 		sh.Highest = max(sh.Highest, src.sidecar.RevisionAfter)
 	}

@@ -127,17 +127,17 @@ func (s *source) content(ctx context.Context, compacted bool, quota int64, tell 
 func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell Reporter) error {
 	s.sent = snapshot.Plain{Size: s.Size, SHA256: s.SHA256}
 	if compacted {
-		full := s.fills(quota)
+		over := s.exceeds(quota)
 		most := s.Size / 2 // more is not worth the work
-		if full {
-			most = s.Size
+		if over {
+			most = quota
 		}
-		err := s.compact(ctx, most)
+		stays, err := s.compact(ctx, most, over)
 		switch {
-		case full && (err == nil && s.sent.Size > quota || errors.Is(err, verify.ErrNoHistory)):
+		case over && (err == nil || errors.Is(err, verify.ErrNoHistory)) && stays > quota:
 			return refuse("raise it where etcd is started, and restart the members with it; then restore again",
 				"restore %s: etcd could not write: its quota (--quota-backend-bytes) is %s, and without any history the snapshot has %s", s.File,
-				humanize.IBytes(uint64(quota)), humanize.IBytes(uint64(min(s.sent.Size, s.report.InUse))))
+				humanize.IBytes(uint64(quota)), humanize.IBytes(uint64(stays)))
 		case err == nil:
 			tell.Step("leave out the history of %s: %s remain of %s", s.File, humanize.IBytes(uint64(s.sent.Size)), humanize.IBytes(uint64(s.Size)))
 			return nil
@@ -153,28 +153,29 @@ func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell R
 	return nil
 }
 
-// compact replaces what is sent by a packed copy without history. All of that would be stored, built and read at the start
-// once per member, to be dropped then.
-func (s *source) compact(ctx context.Context, most int64) error {
+// compact replaces what is sent by a packed copy without history, if that has at most so many bytes. All of it would be
+// stored, built and read at the start once per member, to be dropped then. It returns how many bytes stay. A copy that cannot
+// be packed is sent only where it must be.
+func (s *source) compact(ctx context.Context, most int64, must bool) (stays int64, err error) {
 	to, err := s.named()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	again, err := os.OpenFile(to.Name(), os.O_RDWR, 0)
 	s.unname(to)
 	if err != nil {
-		return errors.Join(err, to.Close())
+		return 0, errors.Join(err, to.Close())
 	}
 	done, err := verify.Compact(ctx, s.plain, s.report, most, to, again)
 	if err != nil {
-		return errors.Join(err, to.Close()) // gives its room back
+		return done.Size, errors.Join(err, to.Close()) // gives its room back
 	}
 	packed, proven := s.pack(to, done)
-	if packed == nil && s.packed != nil { // the original is, already
-		return errors.Join(errors.New("no room to compress what remains"), to.Close())
+	if packed == nil && s.packed != nil && !must { // the original is, already
+		return done.Size, errors.Join(errors.New("no room to compress what remains"), to.Close())
 	}
 	s.plain, s.sent, s.packed, s.packedProven = to, done, packed, proven
-	return nil
+	return done.Size, nil
 }
 
 // pack returns nil where that is not possible, and whether what it packed has that sum.
@@ -219,14 +220,15 @@ func (r *run) content(ctx context.Context) (reach.Content, error) {
 	return r.src.content(ctx, r.sh.Bump > 0, r.sh.Quota, r.d.Report)
 }
 
-// fills tells whether etcd takes no writes with this snapshot, of which it may be able to do without the history.
-func (s *source) fills(quota int64) bool { return quota > 0 && s.report.InUse > quota }
+// exceeds tells whether the snapshot as it is is larger than a quota: etcd compares its file, free pages and all.
+func (s *source) exceeds(quota int64) bool { return quota > 0 && s.report.DBSize > quota }
 
 // fits finds out before anything is begun whether etcd will be able to write.
 func (r *run) fits(ctx context.Context) error {
-	if r.cfg.Bump == 0 || !r.src.fills(r.sh.Quota) {
+	if r.cfg.Bump == 0 || !r.src.exceeds(r.sh.Quota) {
 		return nil
 	}
+	r.d.Report.Step("%s is larger than etcd's quota, %s: is it without its history?", r.src.File, humanize.IBytes(uint64(r.sh.Quota)))
 	_, err := r.src.content(ctx, true, r.sh.Quota, r.d.Report)
 	return err
 }

@@ -59,16 +59,21 @@ type told struct {
 	steps []string
 }
 
+func (r *told) Warn(format string, args ...any) { r.Step("! "+format, args...) }
+
 func (r *told) Step(format string, args ...any) {
 	r.steps = append(r.steps, fmt.Sprintf(format, args...))
 }
 
-// withHistory is a snapshot of 200 revisions of one key.
-func withHistory(t *testing.T) string {
+// withHistory is a snapshot of 200 revisions of one key, of 12 KiB each.
+func withHistory(t *testing.T) string { return withKeys(t, 1) }
+
+// withKeys is one of so many keys.
+func withKeys(t *testing.T, keys int) string {
 	t.Helper()
 	s := etcdtest.Start(t, etcdtest.Find(t, "3.6"))
 	for i := range 200 {
-		if _, err := s.Client.Put(t.Context(), "/registry/last", strings.Repeat(fmt.Sprint(i), 4096)); err != nil {
+		if _, err := s.Client.Put(t.Context(), fmt.Sprint("/registry/last", i%keys), strings.Repeat(fmt.Sprint(i), 4096)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,20 +82,27 @@ func withHistory(t *testing.T) string {
 
 // History is not sent, unless it has to be: what is sent then is what was proven.
 func TestSentWithoutHistory(t *testing.T) {
-	file := withHistory(t)
+	history, mostlyLive := withHistory(t), withKeys(t, 120)
 	for name, c := range map[string]struct {
 		compacted, noRoom, want bool
-		quota                   int64
+		mostlyLive              bool
+		quota                   int64 // KiB
 		says, refused           string
 	}{
-		"the quota takes what is no history": {compacted: true, quota: 256 << 10, want: true, says: "leave out the history of snapshot.db: "},
-		"the quota does not":                 {compacted: true, quota: 20 << 10, says: "", refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 20 KiB, and "},
+		"mostly no history":                  {compacted: true, mostlyLive: true},
+		"mostly none, but the quota is less": {compacted: true, mostlyLive: true, quota: 2000, says: "leave out the history of snapshot.db: "},
+		"and less than that":                 {compacted: true, mostlyLive: true, quota: 1400, refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 1.4 MiB, and "},
+		"the quota takes what is no history": {compacted: true, quota: 256, want: true, says: "leave out the history of snapshot.db: "},
+		"the quota does not":                 {compacted: true, quota: 10, refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 10 KiB, and "},
 		"left out":                           {compacted: true, want: true, says: "leave out the history of snapshot.db: "},
 		"the revisions are kept":             {},
 		"no room for a copy":                 {compacted: true, noRoom: true, says: "the history of snapshot.db is sent, too: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tmp := t.TempDir()
+			tmp, file := t.TempDir(), history
+			if c.mostlyLive {
+				file = mostlyLive
+			}
 			src, err := prove(t.Context(), file, false)
 			if err != nil {
 				t.Fatal(err)
@@ -101,7 +113,7 @@ func TestSentWithoutHistory(t *testing.T) {
 				t.Setenv("TMPDIR", filepath.Join(tmp, "none"))
 			}
 			var user told
-			content, err := src.content(t.Context(), c.compacted, c.quota, &user)
+			content, err := src.content(t.Context(), c.compacted, c.quota<<10, &user)
 			if left, _ := os.ReadDir(tmp); len(left) > 0 && runtime.GOOS != "windows" {
 				t.Errorf("whoever kills this client finds %v", left)
 			}
@@ -114,7 +126,7 @@ func TestSentWithoutHistory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if smaller := content.Size*2 < src.Size; smaller != c.want || !c.want && content.SHA256 != src.SHA256 {
+			if smaller := content.Size*2 < src.Size; smaller != c.want || !c.want && (content.SHA256 != src.SHA256) != (c.quota > 0) {
 				t.Errorf("%d bytes of %d are sent, with sum %s of %s", content.Size, src.Size, content.SHA256, src.SHA256)
 			}
 			if said := strings.Join(user.steps, "|"); !strings.HasPrefix(said, c.says) || c.says == "" && said != "" {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -29,6 +31,40 @@ func answering(p controlplane.ControlPlane, revisions ...int64) *survey.Survey {
 		s.Members = append(s.Members, m)
 	}
 	return s
+}
+
+// TestQuota: whose quota decides whether a snapshot is too large.
+func TestQuota(t *testing.T) {
+	member := func(name string, quota int64) survey.Member {
+		return survey.Member{Name: name, Quota: quota, Source: &controlplane.Member{Name: name}}
+	}
+	for name, c := range map[string]struct {
+		hot     bool
+		rollout bool
+		skip    string
+		members []survey.Member
+		want    int64
+	}{
+		"the smallest":             {members: []survey.Member{member("a", 8), member("b", 2), member("c", 4)}, want: 2},
+		"one does not tell":        {members: []survey.Member{member("a", 8), member("b", 0)}, want: 8},
+		"one has no limit":         {members: []survey.Member{member("a", 8), member("b", -1)}, want: 8},
+		"nobody tells":             {members: []survey.Member{member("a", 0)}},
+		"the smallest is left out": {skip: "b", members: []survey.Member{member("a", 8), member("b", 2)}, want: 8},
+		"listed, but has no pod":   {members: []survey.Member{member("a", 8), {Name: "b", Quota: 2}}, want: 8},
+		"pods will be others":      {rollout: true, members: []survey.Member{member("a", 8)}},
+		"pods stay when it is hot": {rollout: true, hot: true, members: []survey.Member{member("a", 8)}, want: 8},
+	} {
+		sc := &scene{set: &appsv1.StatefulSet{Status: appsv1.StatefulSetStatus{CurrentRevision: "x", UpdateRevision: "x"}}, survey: &survey.Survey{Members: c.members}}
+		if c.rollout {
+			sc.set.Status.UpdateRevision = "y"
+		}
+		if c.skip != "" {
+			sc.skipped = []controlplane.Member{{Name: c.skip}}
+		}
+		if got := sc.quota(c.hot); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
 }
 
 func TestChosen(t *testing.T) {

@@ -148,7 +148,7 @@ func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[st
 }
 
 // Objects: what the test says that the API shows; nil is an API server that cannot be asked.
-func (c *client) Objects(_ context.Context, _ access, _, _ string, _ int, rev int64) (map[string]int64, error) {
+func (c *client) Objects(_ context.Context, _ access, _, _ string, _ int, rev int64, _ []string) (map[string]int64, error) {
 	switch {
 	case c.shown == nil:
 		return nil, errors.New("it does not answer")

@@ -36,13 +36,14 @@ const (
 //
 // The copy is a snapshot with a trailer. It is written to the empty file to, of which again is another handle that Compact
 // closes. It is read back before Compact returns. The original must still hold what the report says: otherwise the error is
-// ErrCorrupt. It is ErrNoHistory where the keys that stay have more than most bytes, or where the copy
-// is no smaller. The same original makes the same copy.
+// ErrCorrupt. It is ErrNoHistory where the keys that stay have more bytes than the parameter most says, or where
+// the copy is no smaller; Size says how many there are, then. Very many keys (2 Mi) are another error. The same original makes
+// the same copy.
 func Compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, to, again *os.File) (snapshot.Plain, error) {
 	defer again.Close() // also where bbolt has not got so far
 	done, err := compact(ctx, from, proven, most, to, again)
 	if err != nil {
-		return snapshot.Plain{}, fmt.Errorf("copy snapshot without history: %w", err)
+		return snapshot.Plain{Size: done.Size}, fmt.Errorf("copy snapshot without history: %w", err)
 	}
 	return done, nil
 }
@@ -56,9 +57,12 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, 
 	if err != nil {
 		return done, err
 	}
-	keep, entries, err := survivors(ctx, db, most)
+	keep, entries, stay, err := survivors(ctx, db)
+	if err == nil && stay > most {
+		err = ErrNoHistory
+	}
 	if err != nil {
-		return done, err
+		return snapshot.Plain{Size: stay}, err
 	}
 	db.reset()
 	c, err := newCopier(int(db.pageSize), keep, entries, again)
@@ -110,12 +114,12 @@ func (c *chooser) entry(key, value []byte) error {
 	return nil
 }
 
-// survivors says which of how many entries of the key bucket outlive a compaction, unless those have more bytes than limit.
-func survivors(ctx context.Context, db *database, limit int64) (keep bitmap, entries uint64, err error) {
+// survivors says which of how many entries of the key bucket outlive a compaction, and how many bytes those have.
+func survivors(ctx context.Context, db *database) (keep bitmap, entries uint64, stay int64, err error) {
 	c := &chooser{last: map[keyHash]survivor{}}
 	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
 	if err := w.walk(); err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	total := uint64(0)
 	keep = newBitmap(c.entries)
@@ -123,13 +127,10 @@ func survivors(ctx context.Context, db *database, limit int64) (keep bitmap, ent
 		keep.set(s.entry)
 		total += s.size
 	}
-	if total > uint64(limit) {
-		return nil, 0, ErrNoHistory
-	}
 	if c.entries > 0 {
 		keep.set(c.entries - 1)
 	}
-	return keep, c.entries, nil
+	return keep, c.entries, int64(total), nil
 }
 
 // copier writes a database of those entries that are kept.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -65,6 +66,35 @@ func TestKindOf(t *testing.T) {
 	} {
 		if got := string(kindOf([]byte(key))); got != want {
 			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+	}
+}
+
+// TestObjectsOf: what is counted is of one control plane only.
+func TestObjectsOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		prefixes []string
+		want     map[string]int64
+	}{
+		"the usual":   {[]string{"/registry"}, map[string]int64{"pods": 2}},
+		"another":     {[]string{"/kubernetes.io"}, map[string]int64{"pods": 1}},
+		"two":         {[]string{"/kubernetes.io", "/registry"}, nil},
+		"none":        {nil, nil},
+		"two parts":   {[]string{"/a/b"}, nil},
+		"nothing":     {[]string{"/"}, nil},
+		"of no kinds": {[]string{"/empty"}, nil},
+	} {
+		r := &Report{}
+		for _, p := range c.prefixes {
+			r.Kubernetes = append(r.Kubernetes, Kubernetes{Prefix: p})
+		}
+		x := &content{report: r, live: newLiveSet(keyClass{}, 16), objects: map[string]int64{}}
+		for _, key := range []string{"/registry/pods/a/b", "/registry/pods/a/c", "/kubernetes.io/pods/a/b", "/a/b/pods/a/b", "/registry/jobs/a/b"} {
+			x.count([]byte(key), 1)
+		}
+		x.count([]byte("/registry/jobs/a/b"), -1)
+		if got := x.objectsOf(); !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

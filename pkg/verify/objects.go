@@ -42,12 +42,19 @@ func kindOf(key []byte) []byte {
 	return key[:end]
 }
 
-// objectsOf are the counts beneath the own prefix.
+// plainPrefix tells whether a prefix is one part of a key, after which kindOf sees the kind.
+func plainPrefix(prefix string) bool {
+	return len(prefix) > 1 && prefix[0] == '/' && !strings.Contains(prefix[1:], "/")
+}
+
+// objectsOf are the counts beneath the only prefix.
 func (c *content) objectsOf() map[string]int64 {
-	own, ok := c.report.own()
-	if !ok || len(c.live.later) > 0 { // those that were handed to other passes are counted there, and not by kind
+	// Of several control planes nobody knows here whose objects are asked for. A prefix of several parts is none to kindOf.
+	// And keys that were handed to other passes are counted there, not by kind.
+	if len(c.report.Kubernetes) != 1 || !plainPrefix(c.report.Kubernetes[0].Prefix) || len(c.live.later) > 0 {
 		return nil
 	}
+	own := c.report.Kubernetes[0]
 	out := map[string]int64{}
 	for kind, n := range c.objects {
 		if name, ok := strings.CutPrefix(kind, own.Prefix+"/"); ok && n > 0 {

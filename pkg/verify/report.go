@@ -62,9 +62,9 @@ type Report struct {
 	// Kubernetes lists every prefix with a kube-system namespace: several when control planes share this etcd.
 	Kubernetes []Kubernetes `json:"kubernetes,omitempty"`
 
-	// Objects counts what exists by kind, as keys name it beneath the prefix that KubeSystemUID was found at: pods,
-	// services/specs, stable.example.com/crontabs. It is left out without such a prefix, where that has several parts, and
-	// with very many keys or kinds.
+	// Objects counts what exists by kind, as keys name it beneath the prefix of the control plane: pods, services/specs,
+	// stable.example.com/crontabs. It is left out where there are several control planes, or none; where the prefix has
+	// several parts; and with very many keys or kinds.
 	Objects map[string]int64 `json:"objects,omitempty"`
 
 	// Notes are observations that do not make the snapshot bad.
