@@ -178,8 +178,10 @@ func (c *content) finish() {
 		r.Kubernetes = append(r.Kubernetes, k)
 	}
 	sort.Slice(r.Kubernetes, func(i, j int) bool { return r.Kubernetes[i].Prefix < r.Kubernetes[j].Prefix })
-	if k, ok := r.own(); ok {
-		r.KubeSystemUID = k.KubeSystemUID
+	for _, k := range r.Kubernetes {
+		if k.Prefix == "/registry" || len(r.Kubernetes) == 1 {
+			r.KubeSystemUID = k.KubeSystemUID
+		}
 	}
 	if c.bumped {
 		r.Notes = append(r.Notes, "holds the mark of a restore that bumped the revision; etcdutl 3.6 and later count it as one key more")

@@ -54,10 +54,9 @@ func (c *content) objectsOf() map[string]int64 {
 	if len(c.report.Kubernetes) != 1 || !plainPrefix(c.report.Kubernetes[0].Prefix) || len(c.live.later) > 0 {
 		return nil
 	}
-	own := c.report.Kubernetes[0]
 	out := map[string]int64{}
 	for kind, n := range c.objects {
-		if name, ok := strings.CutPrefix(kind, own.Prefix+"/"); ok && n > 0 {
+		if name, ok := strings.CutPrefix(kind, c.report.Kubernetes[0].Prefix+"/"); ok && n > 0 {
 			out[name] = n
 		}
 	}

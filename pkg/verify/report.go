@@ -90,13 +90,3 @@ type Kubernetes struct {
 	// Encrypted is true when the namespace is stored encrypted.
 	Encrypted bool `json:"encrypted,omitempty"`
 }
-
-// own is the control plane that this etcd is mainly for.
-func (r *Report) own() (Kubernetes, bool) {
-	for _, k := range r.Kubernetes {
-		if k.Prefix == "/registry" || len(r.Kubernetes) == 1 {
-			return k, true
-		}
-	}
-	return Kubernetes{}, false
-}

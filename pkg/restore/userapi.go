@@ -1,0 +1,163 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+)
+
+// server is a workload of API servers, and the port on which its pods serve.
+type server struct {
+	Object string `json:"object"` // NAMESPACE/KIND/NAME
+	Port   int    `json:"port"`
+}
+
+// access is how the restored cluster's own API is asked: with a kubeconfig that one of its controllers uses. The
+// journal has its place only.
+type access struct {
+	Secret  string   `json:"secret"` // NAMESPACE/NAME
+	Key     string   `json:"key"`
+	Servers []server `json:"servers"`
+}
+
+// findAccess looks for one; where there is none, the note says why API servers will not be asked.
+func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace string) (*access, string) {
+	const unasked = "the API servers will not be asked whether they have read everything anew: "
+	a := &access{}
+	for _, w := range sc.writers {
+		port, ok := w.APIServerPort()
+		switch {
+		case !ok || w.Replicas == 0:
+		case w.Namespace != namespace:
+			return nil, unasked + w.ID() + " is in namespace " + w.Namespace
+		default:
+			a.Servers = append(a.Servers, server{w.Namespace + "/" + w.ID(), port})
+		}
+	}
+	if len(a.Servers) == 0 {
+		return nil, ""
+	}
+	if err := c.Require(ctx, namespace, reach.Rights(reach.Forward)); err != nil {
+		return nil, unasked + err.Error()
+	}
+	for _, w := range sc.controllers {
+		for _, v := range w.Template.Spec.Volumes {
+			if v.Secret == nil {
+				continue
+			}
+			s, err := c.Core.Secrets(namespace).Get(ctx, v.Secret.SecretName, metav1.GetOptions{})
+			if err != nil {
+				continue // optional, or not for these eyes
+			}
+			for _, key := range slices.Sorted(maps.Keys(s.Data)) {
+				if _, err := userOf(s, key); err == nil {
+					a.Secret, a.Key = namespace+"/"+s.Name, key
+					return a, ""
+				}
+			}
+		}
+	}
+	return nil, unasked + "no Secret of a controller manager or scheduler holds a kubeconfig"
+}
+
+// userOf reads a kubeconfig that needs no other files.
+func userOf(s *corev1.Secret, key string) (*restclient.Config, error) {
+	raw, err := clientcmd.Load(s.Data[key])
+	if err != nil {
+		return nil, err
+	}
+	if len(raw.Contexts) == 0 {
+		return nil, errors.New("it is no kubeconfig")
+	}
+	cfg, err := clientcmd.NewDefaultClientConfig(*raw, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" || cfg.BearerTokenFile != "" || cfg.ExecProvider != nil || cfg.AuthProvider != nil {
+		return nil, errors.New("it names files or programs that are not here")
+	}
+	return cfg, nil
+}
+
+// cached are kinds that every API server keeps in its caches; each has one of its own.
+var cached = []string{
+	"/api/v1/namespaces", "/api/v1/nodes", "/api/v1/pods", "/api/v1/services", "/api/v1/configmaps", "/api/v1/secrets", "/api/v1/serviceaccounts",
+	"/api/v1/persistentvolumes", "/api/v1/persistentvolumeclaims", "/apis/apps/v1/deployments", "/apis/apps/v1/replicasets",
+	"/apis/apps/v1/statefulsets", "/apis/apps/v1/daemonsets", "/apis/batch/v1/jobs", "/apis/coordination.k8s.io/v1/leases",
+	"/apis/discovery.k8s.io/v1/endpointslices", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+}
+
+// userAPI is one API server of the restored cluster.
+type userAPI struct {
+	*http.Client
+	host string // with https://
+}
+
+// userAPI reaches one pod of an API server through its port.
+func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port int) (*userAPI, error) {
+	ns, name := splitName(a.Secret)
+	s, err := k.Clients.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	cfg, err := userOf(s, a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig in Secret %s: %w", a.Secret, err)
+	}
+	cfg.Dial, cfg.Timeout = reach.PodDialer(k.Clients, namespace, pod, port), 10*time.Second
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // one that leads to other clusters leads nowhere here
+	client, err := restclient.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make client for pod %s: %w", pod, err)
+	}
+	host := cfg.Host
+	if !strings.Contains(host, "://") {
+		host = "https://" + host
+	}
+	return &userAPI{client, strings.TrimSuffix(host, "/")}, nil
+}
+
+// list asks for metadata only. There is no list, and no error, of what this user may not see.
+func (u *userAPI) list(ctx context.Context, path string, query url.Values) (*metav1.PartialObjectMetadataList, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.host+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+	resp, err := u.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return nil, err
+	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound:
+		return nil, nil
+	case resp.StatusCode == http.StatusGone:
+		return nil, errCompacted
+	case resp.StatusCode != http.StatusOK:
+		return nil, errors.New(resp.Status)
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	return list, json.Unmarshal(body, list)
+}
+
+// kindOf is the kind of a path in cached.
+func kindOf(path string) string { return path[strings.LastIndex(path, "/")+1:] }
