@@ -33,8 +33,11 @@ func hint(cmd *cobra.Command, err error) string {
 		source  *backup.ErrNoSource
 		other   *reach.NotPossible
 		refusal *restore.Refusal
+		knows   interface{ Hint() string }
 	)
 	switch {
+	case errors.As(err, &knows) && knows.Hint() != "": // an error that knows a way out carries it
+		return knows.Hint()
 	case errors.As(err, &refusal) && refusal.Hint != "":
 		return refusal.Hint
 	case errors.Is(err, errNoKubeconfig):
