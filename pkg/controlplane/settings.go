@@ -99,7 +99,7 @@ func settingsOf(raw map[string]string) Settings {
 		InitialClusterToken: raw["initial-cluster-token"],
 		QuotaBytes:          number(raw["quota-backend-bytes"]),
 		SnapshotCount:       number(raw["snapshot-count"]),
-		ClientCertAuth:      raw["client-cert-auth"] == "true",
+		ClientCertAuth:      boolean(raw["client-cert-auth"]),
 		ServerTLS:           TLSFiles{first(raw["trusted-ca-file"], raw["ca-file"]), raw["cert-file"], raw["key-file"]},
 		PeerTLS:             TLSFiles{first(raw["peer-trusted-ca-file"], raw["peer-ca-file"]), raw["peer-cert-file"], raw["peer-key-file"]},
 	}
@@ -124,6 +124,13 @@ func number(s string) int64 {
 		n = int64(f)
 	}
 	return n
+}
+
+// boolean reads what etcd does: its flags and variables are Go's. One that it
+// does not accept keeps it from starting.
+func boolean(s string) bool {
+	b, err := strconv.ParseBool(s)
+	return err == nil && b
 }
 
 func urls(s string) []string {
