@@ -143,7 +143,7 @@ func TestOneNamespace(t *testing.T) {
 }
 
 func TestFindOwn(t *testing.T) {
-	for fixture, want := range map[string]string{"kubeadm": "kube-system/etcd", "openshift": "openshift-etcd/etcd", "external": "kube-system/external-etcd", "rke2": "kube-system/etcd"} {
+	for fixture, want := range map[string]string{"two-on-a-node": "kube-system/etcd", "kubeadm": "kube-system/etcd", "openshift": "openshift-etcd/etcd", "external": "kube-system/external-etcd", "rke2": "kube-system/etcd"} {
 		a, client := serve(t, fixture, "kubeception")
 		a.forbid = func(_, namespace, _ string) bool { return !systemNamespace(namespace) }
 		planes, err := FindOwn(t.Context(), client)

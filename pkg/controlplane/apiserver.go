@@ -167,7 +167,7 @@ func (f *finder) planeOf(planes []ControlPlane, a APIServer, raw []string) int {
 	for _, t := range targets {
 		for i := range planes {
 			for j := range planes[i].Members {
-				if planes[i].Members[j].knows(t, a.Namespace, a.Node, a.object.Spec.HostNetwork) {
+				if planes[i].Members[j].knows(t, a.object) {
 					return i
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 func hostURL(scheme, host, port string) string {
@@ -101,14 +103,18 @@ func (m *Member) serverName() string {
 	return ""
 }
 
-// knows says whether the host of a URL is this member, asked from a pod on
-// that node (a loopback address means the node's own member).
-func (m *Member) knows(a address, namespace, node string, hostNetwork bool) bool {
+// knows says whether a URL is this member's, asked from that pod: a loopback
+// address is the pod's own, or its node's, and either may have several etcds on
+// several ports.
+func (m *Member) knows(a address, from *corev1.Pod) bool {
+	namespace := from.Namespace
 	if a.loopback() {
-		return m.HostNetwork && hostNetwork && node != "" && node == m.Node
+		node := m.HostNetwork && from.Spec.HostNetwork && m.Node != "" && m.Node == from.Spec.NodeName
+		pod := m.Pod != "" && m.Pod == from.Name && m.Namespace == namespace
+		return (node || pod) && m.listensOn(a)
 	}
 	if a.host == m.PodIP && a.host != "" || m.HostNetwork && a.host != "" && a.host == m.HostIP {
-		return m.listensOn(a.port)
+		return m.listensOn(a)
 	}
 	for _, own := range addresses(append(append([]string{}, m.AdvertiseClientURLs...), m.ListenClientURLs...)) {
 		if !own.wildcard() && !own.loopback() && own.port == a.port && sameHost(own.host, a.host) && (namespace == m.Namespace || !relative(a.host)) {
@@ -123,14 +129,25 @@ func relative(host string) bool {
 	return net.ParseIP(host) == nil && strings.Count(strings.TrimSuffix(host, "."), ".") < 2
 }
 
-func (m *Member) listensOn(port string) bool {
+// listensOn is true for an address that is in the member's network. Where what
+// it listens on is not known, what it advertises has at least the port.
+func (m *Member) listensOn(a address) bool {
 	listen := addresses(m.ListenClientURLs)
-	for _, a := range listen {
-		if a.port == port {
+	for _, own := range listen {
+		if own.port == a.port && (own.wildcard() || own.loopback() && a.loopback() || sameHost(own.host, a.host)) {
 			return true
 		}
 	}
-	return len(listen) == 0
+	if len(listen) > 0 {
+		return false
+	}
+	advertised := addresses(m.AdvertiseClientURLs)
+	for _, own := range advertised {
+		if own.port == a.port {
+			return true
+		}
+	}
+	return len(advertised) == 0
 }
 
 func sameHost(a, b string) bool {
