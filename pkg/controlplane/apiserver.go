@@ -15,8 +15,7 @@ import (
 // API server, whatever product it belongs to.
 func apiServers(r *reader, pod *corev1.Pod) []APIServer {
 	var out []APIServer
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
+	for _, c := range Containers(&pod.Spec) {
 		if !mentions(c, "etcd-servers") {
 			continue
 		}
@@ -54,12 +53,8 @@ func mentions(c *corev1.Container, word string) bool {
 }
 
 func containerReady(pod *corev1.Pod, name string) bool {
-	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name == name {
-			return s.Ready
-		}
-	}
-	return false
+	s := statusOf(pod, name)
+	return s != nil && s.Ready
 }
 
 // overrides reads "group/resource#server;server,…".

@@ -152,8 +152,8 @@ func templateMentionsEtcd(s *appsv1.StatefulSet) bool {
 	if s.DeletionTimestamp != nil || s.Spec.Template.Labels[ManagedByLabel] == ManagedByValue {
 		return false
 	}
-	for i := range s.Spec.Template.Spec.Containers {
-		if mentionsEtcd(&s.Spec.Template.Spec.Containers[i]) {
+	for _, c := range Containers(&s.Spec.Template.Spec) {
+		if mentionsEtcd(c) {
 			return true
 		}
 	}
@@ -197,8 +197,8 @@ func managerOf(sets []appsv1.StatefulSet, pod *corev1.Pod) *Owner {
 
 func (f *finder) addPod(pod *corev1.Pod, manager *Owner) {
 	owner := ownerOf(pod)
-	for i := range pod.Spec.Containers {
-		m, layout, ok := memberOf(f.reader, pod, &pod.Spec.Containers[i], owner, manager)
+	for _, c := range Containers(&pod.Spec) {
+		m, layout, ok := memberOf(f.reader, pod, c, owner, manager)
 		if !ok {
 			continue
 		}

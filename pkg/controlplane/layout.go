@@ -55,7 +55,7 @@ func detectLayout(pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Ow
 }
 
 func hasContainer(pod *corev1.Pod, name string) bool {
-	for _, c := range pod.Spec.Containers {
+	for _, c := range Containers(&pod.Spec) {
 		if c.Name == name {
 			return true
 		}

@@ -112,10 +112,7 @@ func (m *Member) setStatus(pod *corev1.Pod) {
 	}
 	m.Pod, m.PodUID = pod.Name, string(pod.UID)
 	m.Phase, m.Reason = string(pod.Status.Phase), pod.Status.Reason
-	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name != m.Container {
-			continue
-		}
+	if s := statusOf(pod, m.Container); s != nil {
 		m.Ready, m.Restarts, m.ImageID = s.Ready, s.RestartCount, s.ImageID
 		switch {
 		case s.State.Waiting != nil:
@@ -238,12 +235,8 @@ func readConfigFile(r *reader, raw map[string]string, pod *corev1.Pod, c *corev1
 }
 
 func configSource(pod *corev1.Pod, c *corev1.Container, file string) (FileRef, string) {
-	containers := []*corev1.Container{c}
-	for i := range pod.Spec.Containers {
-		containers = append(containers, &pod.Spec.Containers[i])
-	}
 	why := "no volume is mounted there"
-	for _, k := range containers {
+	for _, k := range append([]*corev1.Container{c}, Containers(&pod.Spec)...) {
 		mount := mountOf(k, file)
 		if mount == nil {
 			continue

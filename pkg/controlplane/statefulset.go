@@ -72,8 +72,8 @@ func (f *finder) missingPods(s *appsv1.StatefulSet, present map[string]bool) []*
 func (f *finder) formerSize(s *appsv1.StatefulSet, start int) int {
 	pod := podOf(s, start)
 	size := 0
-	for i := range pod.Spec.Containers {
-		m, _, ok := memberOf(f.reader, pod, &pod.Spec.Containers[i], ownerOf(pod), nil)
+	for _, c := range Containers(&pod.Spec) {
+		m, _, ok := memberOf(f.reader, pod, c, ownerOf(pod), nil)
 		if !ok {
 			continue
 		}

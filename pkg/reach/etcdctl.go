@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
@@ -294,7 +295,7 @@ func (l *execLink) preset() map[string]bool {
 	if l.member.Object == nil {
 		return set
 	}
-	for _, c := range l.member.Object.Spec.Containers {
+	for _, c := range controlplane.Containers(&l.member.Object.Spec) {
 		if c.Name != l.member.Container {
 			continue
 		}

@@ -101,7 +101,7 @@ func (k kube) Pods(ctx context.Context, w workload) ([]pod, error) {
 		ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		})
-		out = append(out, pod{Name: p.Name, UID: p.UID, State: state, Ready: ready && p.DeletionTimestamp == nil, Backoff: backoff(p.Status.ContainerStatuses)})
+		out = append(out, pod{Name: p.Name, UID: p.UID, State: state, Ready: ready && p.DeletionTimestamp == nil, Backoff: backoff(slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses))})
 	}
 	return out, nil
 }
