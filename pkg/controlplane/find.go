@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sort"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +32,7 @@ type finder struct {
 	planes map[string]*ControlPlane
 	order  []string
 	notes  map[string][]string // by control plane, before it is made
+	failed map[string]string   // pods that are over, and why
 	nodes  map[string]*bool
 
 	serviceCache map[string][]corev1.Service
@@ -45,7 +45,7 @@ type finder struct {
 func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 	f := &finder{
 		client: c, reader: newReader(ctx, c), planes: map[string]*ControlPlane{}, notes: map[string][]string{},
-		nodes: map[string]*bool{}, serviceCache: map[string][]corev1.Service{},
+		failed: map[string]string{}, nodes: map[string]*bool{}, serviceCache: map[string][]corev1.Service{},
 	}
 	pods, err := listPods(ctx, c, q.Namespace)
 	if err != nil {
@@ -55,6 +55,10 @@ func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 	present := map[string]bool{}
 	var servers []APIServer
 	for _, pod := range pods {
+		if over(pod) {
+			f.failed[pod.Namespace+"/"+pod.Name] = first(pod.Status.Reason, string(pod.Status.Phase))
+			continue
+		}
 		present[pod.Namespace+"/"+pod.Name] = true
 		servers = append(servers, apiServers(f.reader, pod)...)
 		f.addPod(pod, managerOf(sets, pod))
@@ -111,7 +115,7 @@ func listPods(ctx context.Context, c Client, namespace string) ([]*corev1.Pod, e
 			return nil, fmt.Errorf("list pods%s: %w", inNamespace(namespace), err)
 		}
 		for i := range list.Items {
-			if pod := &list.Items[i]; pod.Labels[ManagedByLabel] != ManagedByValue && pod.Status.Phase != corev1.PodSucceeded {
+			if pod := &list.Items[i]; pod.Labels[ManagedByLabel] != ManagedByValue {
 				out = append(out, pod)
 			}
 		}
@@ -160,53 +164,32 @@ func templateMentionsEtcd(s *appsv1.StatefulSet) bool {
 	return false
 }
 
-// ownerOf names what runs a pod. Static pods of several nodes have a common
-// name: the pod's, without the node's at its end.
-func ownerOf(pod *corev1.Pod) Owner {
-	ref := metav1.GetControllerOf(pod)
-	if pod.Annotations[mirrorAnnotation] != "" || ref != nil && ref.Kind == "Node" {
-		name := strings.TrimSuffix(pod.Name, "-"+pod.Spec.NodeName)
-		if name == pod.Name || pod.Spec.NodeName == "" {
-			name = first(pod.Labels["component"], pod.Labels["k8s-app"], pod.Labels["app"], pod.Name)
-		}
-		return Owner{Kind: ownerStatic, Name: name}
-	}
-	if ref == nil {
-		return Owner{APIVersion: "v1", Kind: ownerBare, Name: pod.Name, UID: string(pod.UID)}
-	}
-	if hash := pod.Labels["pod-template-hash"]; ref.Kind == "ReplicaSet" && hash != "" && strings.HasSuffix(ref.Name, "-"+hash) {
-		return Owner{APIVersion: ref.APIVersion, Kind: "Deployment", Name: strings.TrimSuffix(ref.Name, "-"+hash)}
-	}
-	return Owner{APIVersion: ref.APIVersion, Kind: ref.Kind, Name: ref.Name, UID: string(ref.UID)}
-}
-
-func managerOf(sets []appsv1.StatefulSet, pod *corev1.Pod) *Owner {
-	ref := metav1.GetControllerOf(pod)
-	if ref == nil || ref.Kind != "StatefulSet" {
-		return nil
-	}
-	for i := range sets {
-		if s := &sets[i]; s.Namespace == pod.Namespace && s.Name == ref.Name {
-			if up := metav1.GetControllerOf(s); up != nil {
-				return &Owner{up.APIVersion, up.Kind, up.Name, string(up.UID)}
-			}
-		}
-	}
-	return nil
-}
-
+// addPod takes up the members that a pod runs. Several etcds in one pod are
+// several control planes, told apart by their containers.
 func (f *finder) addPod(pod *corev1.Pod, manager *Owner) {
 	owner := ownerOf(pod)
+	var members []Member
+	var layouts []Layout
 	for _, c := range Containers(&pod.Spec) {
 		m, layout, ok := memberOf(f.reader, pod, c, owner, manager)
 		if !ok {
 			continue
 		}
 		m.NodeReady = f.nodeReady(m.Node)
-		key := pod.Namespace + "/" + owner.Kind + "/" + owner.Name
+		if m.Missing() {
+			m.Reason = f.failed[pod.Namespace+"/"+pod.Name]
+		}
+		members, layouts = append(members, m), append(layouts, layout)
+	}
+	for i, m := range members {
+		key, container := pod.Namespace+"/"+owner.Kind+"/"+owner.Name, ""
+		if len(members) > 1 {
+			container = m.Container
+			key += "/" + container
+		}
 		plane, ok := f.planes[key]
 		if !ok {
-			plane = &ControlPlane{Namespace: pod.Namespace, Name: owner.Name, Layout: layout, Owner: owner, Manager: manager}
+			plane = &ControlPlane{Namespace: pod.Namespace, Layout: layouts[i], Owner: owner, Manager: manager, owners: []Owner{owner}, container: container}
 			f.planes[key] = plane
 			f.order = append(f.order, key)
 		}

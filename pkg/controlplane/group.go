@@ -18,7 +18,7 @@ func (f *finder) merge() {
 				if a.Namespace != b.Namespace || !peers(a, b) && !peers(b, a) {
 					continue
 				}
-				a.Members = append(a.Members, b.Members...)
+				a.Members, a.owners = append(a.Members, b.Members...), append(a.owners, b.owners...)
 				delete(f.planes, f.order[j])
 				f.order = append(f.order[:j], f.order[j+1:]...)
 				changed = true
@@ -44,21 +44,43 @@ func peers(a, b *ControlPlane) bool {
 
 func (f *finder) finish(note string) []ControlPlane {
 	for _, key := range f.order {
-		f.planes[key].Name = bareName(f.planes[key])
+		p := f.planes[key]
+		f.nameOwned(p)
+		p.Name = p.called(bareName(p))
 	}
-	f.rename(func(p *ControlPlane) string { return p.Owner.Name })
-	f.rename(func(p *ControlPlane) string { return p.Owner.Name + "." + strings.ToLower(p.Owner.Kind) })
+	f.rename(func(p *ControlPlane) string { return p.called(p.Owner.Name) })
+	f.rename(func(p *ControlPlane) string { return p.called(p.Owner.Name) + "." + strings.ToLower(p.Owner.Kind) })
 	var out []ControlPlane
 	for _, key := range f.order {
 		p := f.planes[key]
 		sort.SliceStable(p.Members, func(i, j int) bool { return naturalLess(p.Members[i].Name, p.Members[j].Name) })
-		p.Notes = append(p.Notes, f.notes[p.ID()]...)
+		p.Notes = append(p.Notes, f.notes[p.Namespace+"/"+p.Owner.Name]...)
 		if note != "" && p.Owner.Kind == "StatefulSet" {
 			p.Notes = append(p.Notes, note)
+		}
+		for _, other := range f.order {
+			if q := f.planes[other]; q != p && q.container != "" && p.container != "" && q.Namespace == p.Namespace && q.Owner == p.Owner {
+				p.Beside = append(p.Beside, q.Name)
+			}
+		}
+		if len(p.Beside) > 0 {
+			p.Notes = append(p.Notes, "its pods run another etcd too: "+strings.Join(p.Beside, ", "))
 		}
 		out = append(out, *p)
 	}
 	return out
+}
+
+// called is the control plane's name after what owns it; of several in the
+// same pods, each has its container's too.
+func (c *ControlPlane) called(owner string) string {
+	switch {
+	case c.container == "" || c.container == owner:
+		return owner
+	case strings.HasPrefix(c.container, owner+"-"):
+		return c.container
+	}
+	return owner + "-" + c.container
 }
 
 // rename gives another name to the control planes that share one.
@@ -78,7 +100,7 @@ func (f *finder) rename(name func(*ControlPlane) string) {
 // they are, since their own names may be random.
 func bareName(p *ControlPlane) string {
 	if p.Owner.Kind != ownerBare {
-		return p.Owner.Name
+		return first(p.base, p.Owner.Name)
 	}
 	l := p.Members[0].Object.Labels
 	return first(l["app.kubernetes.io/instance"], l["app.kubernetes.io/name"], l["app"], l["component"], p.Owner.Name)

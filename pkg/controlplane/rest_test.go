@@ -31,6 +31,7 @@ type api struct {
 var resources = map[string]string{
 	"Pod": "pods", "StatefulSet": "statefulsets", "ConfigMap": "configmaps", "Secret": "secrets",
 	"Node": "nodes", "Service": "services", "Deployment": "deployments", "PersistentVolumeClaim": "persistentvolumeclaims",
+	"EtcdMember": "etcdmembers", "EtcdCluster": "etcdclusters",
 }
 
 func serve(t *testing.T, fixtures ...string) (*api, Client) {
@@ -84,7 +85,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		version = parts[1] + "/" + parts[2]
 		parts = parts[1:]
 	}
-	parts = parts[2:]
+	if parts = parts[2:]; len(parts) == 0 { // what kinds there are
+		list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"}, GroupVersion: version}
+		for kind, name := range resources {
+			list.APIResources = append(list.APIResources, metav1.APIResource{Name: name + "/status", Kind: kind, Namespaced: true}, metav1.APIResource{Name: name, Kind: kind, Namespaced: true})
+		}
+		reply(w, http.StatusOK, list)
+		return
+	}
 	namespace, name := "", ""
 	if parts[0] == "namespaces" && len(parts) > 2 {
 		namespace, parts = parts[1], parts[2:]

@@ -45,8 +45,12 @@ type ControlPlane struct {
 	Name      string `json:"name"`
 	Layout    Layout `json:"layout"`
 	// Owner is what runs the pods: a StatefulSet, "StaticPod" for pods that
-	// the kubelets run from files, "Pod" for pods that nothing owns.
+	// the kubelets run from files, "Pod" for pods that nothing owns. Where an
+	// operator gives each pod an owner of its own, it is what owns these all.
 	Owner Owner `json:"owner"`
+	// Beside are other control planes whose etcds run in the same pods: they
+	// start and stop together.
+	Beside []string `json:"beside,omitempty"`
 	// Manager is the owner's own controller, if any (a HostedControlPlane, an
 	// Etcd): it puts back what is changed.
 	Manager *Owner `json:"manager,omitempty"`
@@ -60,6 +64,10 @@ type ControlPlane struct {
 	ClientTLS *TLSFiles `json:"clientTLS,omitempty"`
 	// Notes are facts that could not be read, and what was assumed instead.
 	Notes []string `json:"notes,omitempty"`
+
+	owners    []Owner // of its pods, each once
+	container string  // of etcd, where its pods run several
+	base      string  // the name of what owns the owners
 }
 
 // ID is how a user names the control plane on the command line.
