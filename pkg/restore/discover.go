@@ -132,8 +132,6 @@ func (sc *scene) restorable(cfg Config) error {
 			return refuse("", "restore %s: member %s keeps its data in no volume that outlives its pod", cfg.Plane.ID(), m.Name)
 		case m.WALDir != "" && !strings.HasPrefix(m.WALDir, m.DataDir+"/"):
 			return refuse("", "restore %s: member %s has its write-ahead log elsewhere (%s), which cannot be restored yet", cfg.Plane.ID(), m.Name, m.WALDir)
-		case len(m.AdvertisePeerURLs) == 0:
-			return fmt.Errorf("restore %s: the peer URLs of member %s are not known", cfg.Plane.ID(), m.Name)
 		}
 	}
 	return nil

@@ -77,7 +77,11 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 	if err != nil {
 		return nil, err
 	}
-	if r.sh, err = shareReplace(cfg, m, s); err != nil {
+	one, err := knowPeers(controlplane.ControlPlane{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, Members: named}, s)
+	if err != nil {
+		return nil, err
+	}
+	if r.sh, err = shareReplace(cfg, one.Members[0], s); err != nil {
 		return nil, err
 	}
 	r.sh.StatefulSet, r.sh.Replicas = set.Name, orOne(set.Spec.Replicas)
@@ -97,8 +101,6 @@ func replaceable(p controlplane.ControlPlane, m controlplane.Member) error {
 		return refuse("", "replace member %s: it keeps its data in no volume that outlives its pod", m.Name)
 	case m.WALDir != "" && !strings.HasPrefix(m.WALDir, m.DataDir+"/"):
 		return refuse("", "replace member %s: it has its write-ahead log elsewhere (%s), which cannot be replaced yet", m.Name, m.WALDir)
-	case len(m.AdvertisePeerURLs) == 0:
-		return fmt.Errorf("replace member %s: its peer URLs are not known", m.Name)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Member struct {
 	Pod      string       `json:"pod,omitempty"`
 	Node     string       `json:"node,omitempty"`
 	Endpoint string       `json:"endpoint,omitempty"`
+	PeerURLs []string     `json:"peerURLs,omitempty"` // as etcd's own list has them
 	Status   *etcd.Status `json:"status,omitempty"`
 	Leader   bool         `json:"leader"`
 	Learner  bool         `json:"learner"`
@@ -255,13 +256,15 @@ func (t *taker) fromList(list []etcd.Member, direct bool) {
 	}
 	for _, e := range list {
 		if known[e.ID] {
-			if m := t.byID(e.ID); e.Name != "" {
+			m := t.byID(e.ID)
+			m.PeerURLs = e.PeerURLs
+			if e.Name != "" {
 				m.Name = e.Name
 			}
 			continue
 		}
 		if m := t.silent(e); m != nil {
-			m.ID, m.Learner = e.ID, e.IsLearner
+			m.ID, m.Learner, m.PeerURLs = e.ID, e.IsLearner, e.PeerURLs
 			if e.Name != "" {
 				m.Name = e.Name
 			}
@@ -275,7 +278,7 @@ func (t *taker) fromList(list []etcd.Member, direct bool) {
 		if direct {
 			why = "etcd lists it, but it was not asked: no endpoint of it was given, or it does not answer"
 		}
-		t.s.Members = append(t.s.Members, Member{Name: name, ID: e.ID, Learner: e.IsLearner, Endpoint: first(e.ClientURLs), Error: why})
+		t.s.Members = append(t.s.Members, Member{Name: name, ID: e.ID, Learner: e.IsLearner, Endpoint: first(e.ClientURLs), PeerURLs: e.PeerURLs, Error: why})
 	}
 }
 

@@ -103,6 +103,11 @@ func TestEqual(t *testing.T) {
 			if !s.Healthy() || s.ClusterID == 0 || s.Find("m2") == nil || s.Find("endpoint-of-m2") != s.Find("m2") || s.Find("m9") != nil || s.Find("") != nil {
 				t.Errorf("%+v", s)
 			}
+			for _, m := range c.Members {
+				if got := s.Find(m.Name).PeerURLs; !slices.Equal(got, []string{m.PeerURL}) {
+					t.Errorf("peer URLs of %s: %v, want %s", m.Name, got, m.PeerURL)
+				}
+			}
 			if h := s.Find("m1").Hash; h == nil || h.Hash != s.Find("m3").Hash.Hash {
 				t.Errorf("hashes: %v", h)
 			}
