@@ -124,6 +124,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
 	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, KIND/NAME in the control plane's namespace; repeat it")
 	f.BoolVar(&o.cfg.Recreate, "recreate-statefulset", false, "Where members are started one after the other: delete the StatefulSet without its pods, and create it anew")
+	f.BoolVar(&o.cfg.OperatorStopped, "operator-stopped", false, "Where an operator owns the StatefulSet and would put it back: it has been stopped, until the restore has ended")
 	f.BoolVar(&o.cfg.DiscardOld, "discard-old-data", false, "Where there is no room for old data and new: delete the old data first, for good; nothing leads back")
 	f.BoolVar(&o.cfg.KeepBudgets, "keep-budgets", false, "Leave disruption budgets as they are")
 	f.StringVar(&o.cfg.Safety, "safety-backup", ".", `Folder for a backup of what answers now; "" takes none`)

@@ -43,6 +43,8 @@ type Config struct {
 	FormerWriters []string
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
+	// OperatorStopped says that what owns the StatefulSet has been stopped, and puts nothing back.
+	OperatorStopped bool
 	// TakeInto is the folder for what is taken of a member that From names; Safety where it is empty.
 	TakeInto string
 	// LimitRate bounds each upload, in bytes on the wire per second; 0 does not.
@@ -115,6 +117,8 @@ type Shared struct {
 	DiscardOld bool `json:"discardOld,omitempty"`
 	// StageLate says that the new data is built after etcd has stopped: its volumes are one pod's at a time.
 	StageLate bool `json:"stageLate,omitempty"`
+	// OperatorStopped says that the operator that owns the StatefulSet was said to be stopped.
+	OperatorStopped bool `json:"operatorStopped,omitempty"`
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
 	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Access is how the restored cluster's own API is asked; nil: not at all.

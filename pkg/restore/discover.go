@@ -37,7 +37,7 @@ type scene struct {
 
 // look reads everything that the plan depends on, and refuses what cannot be restored.
 func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
-	if err := supported(cfg.Plane); err != nil {
+	if err := supported(cfg); err != nil {
 		return nil, err
 	}
 	sc := &scene{}
@@ -78,6 +78,9 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	if err := sc.addWriters(ctx, d, cfg); err != nil {
 		return nil, err
 	}
+	if err := sc.letGo(cfg); err != nil {
+		return nil, err
+	}
 	if sc.controllers, err = controlplane.Controllers(ctx, d.planes(), cfg.Plane); err != nil {
 		return nil, fmt.Errorf("find controllers: %w", err)
 	}
@@ -90,19 +93,6 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 		sc.notes = append(sc.notes, note)
 	}
 	return sc, sc.entitled(ctx, d.Clients, cfg.Plane, cfg.Reach.Username != "")
-}
-
-// supported refuses the control planes whose own operator has to restore them.
-func supported(p controlplane.ControlPlane) error {
-	switch {
-	case p.Layout == controlplane.Gardener:
-		return refuse("restore it through its Etcd object: https://github.com/gardener/etcd-backup-restore", "restore %s: etcd-druid's sidecar owns its data directory", p.ID())
-	case p.Layout == controlplane.OpenShift:
-		return refuse("use cluster-restore.sh on a control plane node", "restore %s: its operator owns the static pods and their data", p.ID())
-	case p.Owner.Kind != "StatefulSet":
-		return refuse("for static pods: stop the API server and etcd on each node, etcdutl snapshot restore, start them again", "restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind)
-	}
-	return nil
 }
 
 // restorable refuses what the steps could not carry out, before anything is made.

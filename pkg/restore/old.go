@@ -33,6 +33,7 @@ func AsBefore(o *plan.Operation, cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	cfg.OperatorStopped = sh.OperatorStopped
 	for _, s := range o.Steps {
 		cfg.Recreate = cfg.Recreate || s.Kind == kindParallel
 	}

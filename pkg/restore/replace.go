@@ -53,7 +53,7 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 	if _, err := unfinished(ctx, d, cfg.Plane); err != nil {
 		return nil, err
 	}
-	if err := replaceable(cfg.Plane, m); err != nil {
+	if err := replaceable(cfg, m); err != nil {
 		return nil, err
 	}
 	if err := d.Clients.Require(ctx, cfg.Plane.Namespace, append(reach.Rights(reach.Agent), replaceRights...)); err != nil {
@@ -92,8 +92,8 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 }
 
 // replaceable refuses what the steps could not carry out.
-func replaceable(p controlplane.ControlPlane, m controlplane.Member) error {
-	if err := supported(p); err != nil {
+func replaceable(cfg Config, m controlplane.Member) error {
+	if err := supported(cfg); err != nil {
 		return err
 	}
 	switch {

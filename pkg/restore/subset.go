@@ -112,7 +112,7 @@ func fromMember(ctx context.Context, d Deps, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := supported(cfg.Plane); err != nil {
+	if err := supported(*cfg); err != nil {
 		return err
 	}
 	folder := cmp.Or(cfg.TakeInto, cfg.Safety, ".")

@@ -1,0 +1,117 @@
+package restore
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// TestSupported: an operator that puts its StatefulSet back restores it by its own procedure, or has been stopped.
+func TestSupported(t *testing.T) {
+	t.Parallel()
+	set := controlplane.Owner{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "main-etcd"}
+	owned := func(apiVersion, kind string) controlplane.ControlPlane {
+		return controlplane.ControlPlane{Namespace: "team-a", Name: "main-etcd", Owner: set, Manager: &controlplane.Owner{APIVersion: apiVersion, Kind: kind, Name: "main"}}
+	}
+	for name, c := range map[string]struct {
+		plane   controlplane.ControlPlane
+		stopped bool
+		refused string // part of the reason; "": not refused
+		hint    []string
+	}{
+		"nobody's":                     {plane: controlplane.ControlPlane{Owner: set}},
+		"an unknown operator's":        {plane: owned("widgets.example.com/v1", "Widget")},
+		"HyperShift's, which is found": {plane: owned("hypershift.openshift.io/v1beta1", "HostedControlPlane")},
+		"etcd's own operator's": {plane: owned("operator.etcd.io/v1alpha1", "EtcdCluster"), refused: "StatefulSet main-etcd is owned by EtcdCluster main (operator.etcd.io)",
+			hint: []string{"EtcdRestore", "--operator-stopped"}},
+		"the same, stopped": {plane: owned("operator.etcd.io/v1alpha1", "EtcdCluster"), stopped: true},
+		"aenix's":           {plane: owned("etcd.aenix.io/v1alpha1", "EtcdCluster"), refused: "EtcdCluster main (etcd.aenix.io)", hint: []string{"spec.bootstrap.restore", "--operator-stopped"}},
+		"k0smotron's, which documents nothing": {plane: owned("k0smotron.io/v1beta1", "Cluster"), refused: "Cluster main (k0smotron.io)",
+			hint: []string{"stop its operator, and pass --operator-stopped"}},
+		"Kubermatic's": {plane: owned("kubermatic.k8c.io/v1", "Cluster"), refused: "Cluster main (kubermatic.k8c.io)", hint: []string{"EtcdRestore", "https://docs.kubermatic.com/"}},
+		"one that owns pods": {plane: controlplane.ControlPlane{Namespace: "tenant", Name: "test", Owner: controlplane.Owner{APIVersion: "etcd-operator.cozystack.io/v1alpha2", Kind: "EtcdMember", Name: "test-0"}},
+			refused: "run by EtcdMember test-0 (etcd-operator.cozystack.io)", hint: []string{"spec.bootstrap.restore"}},
+		"one that owns pods, and is not known": {plane: controlplane.ControlPlane{Owner: controlplane.Owner{APIVersion: "widgets.example.com/v1", Kind: "Widget", Name: "x"}},
+			refused: "run by Widget x (widgets.example.com)", hint: []string{"what owns it"}},
+		"static pods": {plane: controlplane.ControlPlane{Owner: controlplane.Owner{Kind: "StaticPod", Name: "etcd"}}, refused: "run by StaticPod", hint: []string{"for static pods"}},
+		"Gardener's":  {plane: controlplane.ControlPlane{Owner: set, Layout: controlplane.Gardener}, stopped: true, refused: "etcd-druid", hint: []string{"Etcd object"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := supported(Config{Plane: c.plane, OperatorStopped: c.stopped})
+			if c.refused == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var r *Refusal
+			if !errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) {
+				t.Fatalf("%v", err)
+			}
+			for _, h := range c.hint {
+				if !strings.Contains(r.Hint, h) {
+					t.Errorf("hint %q lacks %q", r.Hint, h)
+				}
+			}
+		})
+	}
+}
+
+// TestLetGo: who may scale back what is at 0 is told by name, and what is known to prevent it.
+func TestLetGo(t *testing.T) {
+	t.Parallel()
+	owner := func(apiVersion, kind, name string) *controlplane.Owner {
+		return &controlplane.Owner{APIVersion: apiVersion, Kind: kind, Name: name}
+	}
+	kamaji, widget, hcp := owner("kamaji.clastix.io/v1alpha1", "TenantControlPlane", "blue"), owner("widgets.example.com/v1", "Widget", "x"), owner("hypershift.openshift.io/v1beta1", "HostedControlPlane", "y")
+	for name, c := range map[string]struct {
+		set, writer *controlplane.Owner
+		hosted      *hostedCluster
+		cfg         Config
+		notes       []string // a part of each
+		refused     bool
+	}{
+		"nobody's": {},
+		"an unknown operator's": {set: widget, notes: []string{
+			"StatefulSet main-etcd is owned by Widget x (widgets.example.com), which may scale it back while it is at 0, and everything would be undone: pause its controller first"}},
+		"a writer of Kamaji's": {writer: kamaji, notes: []string{
+			"Deployment/blue is owned by TenantControlPlane blue (kamaji.clastix.io), which may scale it back while it is at 0, and everything would be undone: first tell it to let go: kubectl annotate -n tenants tenantcontrolplane blue kamaji.clastix.io/paused=true"}},
+		"both":                              {set: widget, writer: kamaji, notes: []string{"Widget x", "TenantControlPlane blue"}},
+		"stopped":                           {set: widget, cfg: Config{OperatorStopped: true}, notes: []string{"keep its operator stopped until the restore has ended"}},
+		"hot: nothing is scaled":            {set: widget, writer: kamaji, cfg: Config{Hot: true}},
+		"HyperShift's, which is paused":     {set: hcp, writer: hcp, hosted: &hostedCluster{}},
+		"HyperShift's, and nobody knows of": {set: hcp, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sc := &scene{set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "main-etcd"}}, hosted: c.hosted,
+				writers: []controlplane.Writer{{Kind: "Deployment", Namespace: "tenants", Name: "blue", Replicas: 2, Manager: c.writer}, {Kind: "Deployment", Name: "down", Manager: widget}}}
+			c.cfg.Plane = controlplane.ControlPlane{Namespace: "team-a", Name: "main-etcd", Manager: c.set}
+			err := sc.letGo(c.cfg)
+			var r *Refusal
+			if c.refused != errors.As(err, &r) || c.refused && !strings.Contains(r.Hint, clusterAnnotation) {
+				t.Errorf("%v", err)
+			}
+			if !slices.EqualFunc(sc.notes, c.notes, strings.Contains) {
+				t.Errorf("notes: %q", sc.notes)
+			}
+		})
+	}
+}
+
+// TestAsBeforeStopped: to take back a restore that was done while the operator was stopped is done so, too.
+func TestAsBeforeStopped(t *testing.T) {
+	t.Parallel()
+	cfg := Config{}
+	if err := AsBefore(&plan.Operation{Data: []byte(`{"operatorStopped":true}`)}, &cfg); err != nil || !cfg.OperatorStopped {
+		t.Errorf("%t, %v", cfg.OperatorStopped, err)
+	}
+}
