@@ -22,7 +22,7 @@ func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, mana
 	layout := detectLayout(pod, c, owner, manager)
 	m := Member{
 		Namespace: pod.Namespace, PodName: pod.Name, Node: pod.Spec.NodeName, Container: c.Name, Image: c.Image,
-		Version: imageVersion(c.Image), Security: securityOf(pod, c), HostNetwork: pod.Spec.HostNetwork,
+		Version: ImageVersion(c.Image), Security: securityOf(pod, c), HostNetwork: pod.Spec.HostNetwork,
 		PodIP: pod.Status.PodIP, HostIP: pod.Status.HostIP, Hostname: pod.Spec.Hostname, Subdomain: pod.Spec.Subdomain,
 		ServiceAccount: pod.Spec.ServiceAccountName, Command: readable(inv.argv), Object: pod,
 	}
@@ -65,9 +65,9 @@ func readable(argv []string) []string {
 
 var versionTag = regexp.MustCompile(`^v?([2-4]\.\d+\.\d+)(?:$|[-+._])`)
 
-// imageVersion reads etcd's version from the image's tag. Images that wrap
+// ImageVersion reads etcd's version from the image's tag. Images that wrap
 // etcd in a program of their own count their own versions.
-func imageVersion(image string) string {
+func ImageVersion(image string) string {
 	if imageBase(image) == "etcd-wrapper" {
 		return ""
 	}

@@ -92,6 +92,13 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.cfg.Plane, err = knowPeers(r.cfg.Plane, sc.survey); err != nil {
 		return err
 	}
+	note, err := sc.startable(r.cfg, r.src.report)
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		p.Notes = append(p.Notes, note)
+	}
 	r.sh = share(r.cfg, sc, r.src, seen)
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
