@@ -15,54 +15,6 @@ const (
 	gardenerTLS       = "/var/etcd/ssl"
 )
 
-// detectLayout names the product by marks that its users do not choose
-// themselves: paths, labels and container names of its own. The more special
-// come first, since RKE2 also labels its pods as kubeadm does.
-func detectLayout(pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Owner) Layout {
-	mounts := func(prefix string) bool {
-		for _, m := range c.VolumeMounts {
-			if m.MountPath == prefix || strings.HasPrefix(m.MountPath, prefix+"/") {
-				return true
-			}
-		}
-		return false
-	}
-	label := func(key string) string { return pod.Labels[key] }
-	managed := func(kind string) bool { return manager != nil && manager.Kind == kind }
-	static := owner.Kind == ownerStatic
-	switch {
-	case mounts("/var/lib/rancher/rke2"), static && pod.Annotations[rke2Annotation] != "":
-		return RKE2
-	case static && pod.Namespace == "openshift-etcd", static && label("k8s-app") == "etcd" && mounts("/etc/kubernetes/static-pod-certs"):
-		return OpenShift
-	case static && label("component") == "etcd", pod.Annotations[kubeadmAnnotation] != "" && static:
-		return Kubeadm
-	case c.Name == "kube-etcd" && owner.Name == "kube-etcd", mounts("/etcd.local.config"):
-		return Kubeception
-	case managed("HostedControlPlane"), label("app") == "etcd" && mounts("/etc/etcd/tls") && hasContainer(pod, "healthz"):
-		return HyperShift
-	case managed("Etcd"), label("app.kubernetes.io/managed-by") == "etcd-druid", hasContainer(pod, "backup-restore"):
-		return Gardener
-	case label("app") == "vcluster-etcd":
-		return VCluster
-	case label("app.kubernetes.io/name") == "kamaji-etcd", strings.Contains(owner.Name, "kamaji-etcd"),
-		mounts("/var/run/etcd") && mounts("/etc/etcd/pki"):
-		return Kamaji
-	case pod.Namespace == "karmada-system", mounts("/etc/karmada"):
-		return Karmada
-	}
-	return Generic
-}
-
-func hasContainer(pod *corev1.Pod, name string) bool {
-	for _, c := range Containers(&pod.Spec) {
-		if c.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 // fillFromLayout puts in what an unreadable configuration file would have
 // said, as far as the product always writes it so. Only gaps are filled.
 func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map[string]string, n *notes) {
@@ -72,6 +24,8 @@ func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map
 		hints = rke2Hints(pod, c, raw["config-file"])
 	case Gardener:
 		hints = gardenerHints(pod, c)
+	case Kubermatic:
+		hints = kubermaticHints(pod, c)
 	}
 	if hints != nil {
 		n.add("what is not read is assumed to be as %s always has it", layout)
@@ -141,6 +95,25 @@ func gardenerHints(pod *corev1.Pod, c *corev1.Container) map[string]string {
 		hints["trusted-ca-file"] = gardenerTLS + "/ca/bundle.crt"
 	}
 	hints["listen-client-urls"] = scheme + "://0.0.0.0:2379"
+	return hints
+}
+
+// kubermaticHints: etcd-launcher makes all settings itself. The peers' scheme
+// and port depend on what it finds when it starts.
+func kubermaticHints(pod *corev1.Pod, c *corev1.Container) map[string]string {
+	hints := map[string]string{
+		"name": pod.Name, "data-dir": "/var/run/etcd/pod_" + pod.Name, "client-cert-auth": "true",
+		"listen-client-urls":    "https://0.0.0.0:2379",
+		"advertise-client-urls": "https://" + pod.Name + ".etcd." + pod.Namespace + ".svc.cluster.local:2379",
+	}
+	for _, prefix := range []string{"", "peer-"} {
+		hints[prefix+"trusted-ca-file"] = "/etc/etcd/pki/ca/ca.crt"
+		hints[prefix+"cert-file"] = "/etc/etcd/pki/tls/etcd-tls.crt"
+		hints[prefix+"key-file"] = "/etc/etcd/pki/tls/etcd-tls.key"
+	}
+	if mountOf(c, hints["data-dir"]) == nil {
+		delete(hints, "data-dir")
+	}
 	return hints
 }
 

@@ -35,6 +35,7 @@ const (
 	VCluster    Layout = "vcluster"
 	Karmada     Layout = "karmada"
 	RKE2        Layout = "rke2"
+	Kubermatic  Layout = "kubermatic"
 	Generic     Layout = "generic"
 	External    Layout = "external"
 )
@@ -157,6 +158,9 @@ type Member struct {
 	ImagePullSecrets []string `json:"imagePullSecrets,omitempty"`
 	RuntimeClass     string   `json:"runtimeClass,omitempty"`
 
+	// FoundBy is what told that this is a member, where a program that cannot
+	// be looked into starts it. Its settings are then assumed.
+	FoundBy []string `json:"foundBy,omitempty"`
 	// Command is etcd's own command line, out of any shell around it, with
 	// variables put in. It is empty when the image's entrypoint starts etcd.
 	Command []string `json:"command,omitempty"`
