@@ -167,6 +167,29 @@ func (e *environment) source(name string, from *corev1.EnvVarSource) (string, bo
 	return v, ok
 }
 
+// file reads a file that a ConfigMap is mounted for: a script. Secrets are left alone.
+func (e *environment) file(name string) (string, bool) {
+	mount := mountOf(e.c, name)
+	if mount == nil {
+		return "", false
+	}
+	v := volumeOf(e.pod, mount.Name)
+	if v == nil {
+		return "", false
+	}
+	ref, ok := fileSource(e.pod.Namespace, *v, *mount, name)
+	if !ok || ref.Kind != "ConfigMap" {
+		return "", false
+	}
+	data, err := e.reader.get(ref.Kind, ref.Namespace, ref.Name)
+	if err != nil {
+		e.notes.add("%s cannot be read: %v", name, err)
+		return "", false
+	}
+	text, ok := data[ref.Key]
+	return text, ok
+}
+
 // isSetting: Secrets are opened for etcd's own settings only, which are not
 // secret. Passwords beside them are neither read nor shown.
 func isSetting(name string) bool {
@@ -250,7 +273,7 @@ func expandReferences(s string, lookup func(string) (string, bool)) string {
 
 // podHost is what a script in the pod would find around it.
 func podHost(pod *corev1.Pod, e *environment) host {
-	h := host{env: e.lookup, hostname: pod.Spec.Hostname, ip: pod.Status.PodIP}
+	h := host{env: e.lookup, hostname: pod.Spec.Hostname, ip: pod.Status.PodIP, file: e.file}
 	switch {
 	case pod.Spec.HostNetwork:
 		h.hostname = pod.Spec.NodeName // the node's own name, nearly always

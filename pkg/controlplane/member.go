@@ -15,16 +15,22 @@ func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, mana
 	}
 	var n notes
 	env := newEnvironment(r, pod, c, &n)
-	inv, known, ok := etcdProcess(c, podHost(pod, env))
+	around := podHost(pod, env)
+	inv, known, ok := etcdProcess(c, around)
+	var signs []string
 	if !ok {
-		return Member{}, "", false
+		var starter string
+		if starter, signs = launched(pod, c, around); len(signs) == 0 {
+			return Member{}, "", false
+		}
+		n.add("%s starts it, in a way that cannot be read; found by its %s", readable([]string{starter})[0], strings.Join(signs, ", "))
 	}
 	layout := detectLayout(pod, c, owner, manager)
 	m := Member{
 		Namespace: pod.Namespace, PodName: pod.Name, Node: pod.Spec.NodeName, Container: c.Name, Image: c.Image,
 		Version: ImageVersion(c.Image), Security: securityOf(pod, c), HostNetwork: pod.Spec.HostNetwork,
 		PodIP: pod.Status.PodIP, HostIP: pod.Status.HostIP, Hostname: pod.Spec.Hostname, Subdomain: pod.Spec.Subdomain,
-		ServiceAccount: pod.Spec.ServiceAccountName, Command: readable(inv.argv), Object: pod,
+		ServiceAccount: pod.Spec.ServiceAccountName, Command: readable(inv.argv), FoundBy: signs, Object: pod,
 	}
 	for _, s := range pod.Spec.ImagePullSecrets {
 		m.ImagePullSecrets = append(m.ImagePullSecrets, s.Name)
@@ -38,6 +44,9 @@ func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, mana
 		m.Mounts = append(m.Mounts, volumeRef(pod, mount, env.lookup))
 	}
 	m.setVolumes(&n)
+	if mount := dataMount(pod, c); len(signs) > 0 && m.DataDir == "" && mount != nil {
+		m.DataVolume = volumeFor(m.Mounts, mount.MountPath)
+	}
 	m.setEndpoints()
 	m.Notes = n.list
 	return m, layout, true
@@ -47,12 +56,12 @@ func mentionsEtcd(c *corev1.Container) bool {
 	if strings.Contains(c.Image, "etcd") || strings.Contains(c.Name, "etcd") {
 		return true
 	}
-	for _, s := range append(append([]string{}, c.Command...), c.Args...) {
-		if strings.Contains(s, "etcd") {
+	for _, p := range c.Ports {
+		if p.ContainerPort == 2379 || p.ContainerPort == 2380 {
 			return true
 		}
 	}
-	return false
+	return mentions(c, "etcd")
 }
 
 func readable(argv []string) []string {
@@ -149,6 +158,9 @@ func (m *Member) configure(r *reader, inv invocation, known bool, layout Layout,
 	}
 	if !complete {
 		fillFromLayout(layout, pod, c, raw, n)
+	}
+	if len(m.FoundBy) > 0 {
+		assume(raw, c, env)
 	}
 	m.Name = raw["name"]
 	m.Settings = settingsOf(raw)

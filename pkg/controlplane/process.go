@@ -46,8 +46,14 @@ func programs(argv []string, h host, env map[string]string, depth int) []invocat
 	if base == "busybox" && len(argv) > 1 {
 		argv, base = argv[1:], argv[1]
 	}
-	script, rest, ok := shellScript(argv)
-	if !shells[base] || !ok || depth > 3 {
+	script, rest, ok := "", []string(nil), false
+	if shells[base] {
+		script, rest, ok = shellScript(argv)
+	}
+	if !ok {
+		script, rest, ok = shellFile(argv, h)
+	}
+	if !ok || depth > 3 {
 		return []invocation{{argv, env}}
 	}
 	outer := h.env
@@ -177,8 +183,13 @@ func etcdProcess(c *corev1.Container, h host) (inv invocation, known, ok bool) {
 			return progs[i], true, true
 		}
 	}
+	for _, p := range progs {
+		if argv := behind(p.argv); argv != nil {
+			return invocation{argv, p.env}, true, true
+		}
+	}
 	image := imageBase(c.Image)
-	script := len(progs) == 1 && strings.HasSuffix(progs[0].argv[0], ".sh")
+	script := len(progs) == 1 && strings.HasSuffix(progs[0].argv[0], ".sh") && !toolName.MatchString(path.Base(progs[0].argv[0]))
 	if progs != nil && !script {
 		return invocation{}, false, false
 	}
@@ -198,7 +209,7 @@ func etcdProcess(c *corev1.Container, h host) (inv invocation, known, ok bool) {
 		return invocation{argv: argv}, true, true
 	}
 	for _, e := range c.Env {
-		if isSetting(e.Name) {
+		if isSetting(e.Name) && (!script || serverSettings[flagName(strings.TrimPrefix(e.Name, "ETCD_"))]) {
 			return invocation{}, false, true
 		}
 	}

@@ -18,6 +18,7 @@ type host struct {
 	hostname string
 	fqdn     string
 	ip       string
+	file     func(path string) (string, bool) // a file of its own that can be read; nil: none can
 }
 
 // shell follows a script from top to bottom without running anything. Both
