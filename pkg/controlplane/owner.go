@@ -30,15 +30,6 @@ func (o Owner) Group() string {
 	return group
 }
 
-// Operator is the custom resource that the pods or their StatefulSet come
-// from, and with it the operator that puts back what is changed below it.
-func (c ControlPlane) Operator() (Owner, bool) {
-	if c.Owner.Custom() || c.Manager == nil {
-		return c.Owner, c.Owner.Custom()
-	}
-	return *c.Manager, c.Manager.Custom()
-}
-
 // ownerOf names what runs a pod. Static pods of several nodes have a common
 // name: the pod's, without the node's at its end.
 func ownerOf(pod *corev1.Pod) Owner {

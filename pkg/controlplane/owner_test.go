@@ -11,8 +11,7 @@ func TestOwnersUnread(t *testing.T) {
 		t.Helper()
 		planes := find(t, client, "")
 		for i, p := range planes {
-			operator, ok := p.Operator()
-			if len(planes) != len(want) || p.Name != want[i] || !ok || operator.Group() != "etcd.example.com" || operator.Kind != "EtcdMember" {
+			if len(planes) != len(want) || p.Name != want[i] || !p.Owner.Custom() || p.Owner.Group() != "etcd.example.com" || p.Owner.Kind != "EtcdMember" {
 				t.Errorf("want %q, found:\n%s", want, summary(planes))
 			}
 		}
@@ -22,20 +21,4 @@ func TestOwnersUnread(t *testing.T) {
 		pod["metadata"].(map[string]any)["labels"] = map[string]any{}
 	}
 	check("db", "events-7mm2p")
-}
-
-func TestOperator(t *testing.T) {
-	_, client := serve(t, "one-owner-each")
-	p := find(t, client, "")[0]
-	if o, ok := p.Operator(); !ok || o.Kind != "EtcdCluster" || o.Group() != "etcd.example.com" {
-		t.Errorf("operator %+v", o)
-	}
-	_, client = serve(t, "gardener")
-	if o, ok := find(t, client, "")[0].Operator(); !ok || o.Kind != "Etcd" || o.Group() != "druid.gardener.cloud" {
-		t.Errorf("operator %+v", o)
-	}
-	_, client = serve(t, "kubeception")
-	if o, ok := find(t, client, "")[0].Operator(); ok {
-		t.Errorf("operator %+v of a StatefulSet that nothing owns", o)
-	}
 }

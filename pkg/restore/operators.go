@@ -35,34 +35,43 @@ const (
 	stopIt         = "stop its operator, and pass --operator-stopped"
 )
 
-func group(o controlplane.Owner) string {
-	g, _, _ := strings.Cut(o.APIVersion, "/")
-	return g
-}
-
 // ownerName names an object as people do: its kind, its name and whose kind that is.
 func ownerName(o controlplane.Owner) string {
-	return fmt.Sprintf("%s %s (%s)", o.Kind, o.Name, group(o))
+	return fmt.Sprintf("%s %s (%s)", o.Kind, o.Name, o.Group())
 }
 
 // supported refuses the control planes whose own operator has to restore them.
 func supported(cfg Config) error {
 	p := cfg.Plane
-	own := operators[group(p.Owner)].own
+	own := operators[p.Owner.Group()].own
 	switch {
 	case p.Layout == controlplane.Gardener:
 		return refuse(gardenersOwn, "restore %s: etcd-druid's sidecar owns its data directory", p.ID())
 	case p.Layout == controlplane.OpenShift:
 		return refuse("use cluster-restore.sh on a control plane node", "restore %s: its operator owns the static pods and their data", p.ID())
-	case p.Owner.APIVersion != "" && p.Owner.Kind != "StatefulSet":
+	case p.Layout == controlplane.Kubermatic:
+		return refuse(kubermaticsOwn, "restore %s: Kubermatic's launcher decides when its etcd starts, and on which data", p.ID())
+	case p.Owner.Custom():
 		return refuse(cmp.Or(own, "restore it by the procedure of what owns it"),
 			"restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), ownerName(p.Owner))
+	case p.Owner.Kind != "StatefulSet" && p.Owner.APIVersion != "":
+		return refuse("stop what uses it, build its data with etcdutl snapshot restore, and start it again",
+			"restore %s: its members are run by %s %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind, p.Owner.Name)
 	case p.Owner.Kind != "StatefulSet":
 		return refuse("for static pods: stop the API server and etcd on each node, etcdutl snapshot restore, start them again", "restore %s: its members are run by %s, and only those of a StatefulSet can be restored yet", p.ID(), p.Owner.Kind)
-	case p.Manager == nil || cfg.OperatorStopped:
+	case len(p.Beside) > 0:
+		return refuse("", "restore %s: its pods run another etcd too (%s), which would stop with it; that cannot be done yet", p.ID(), strings.Join(p.Beside, ", "))
+	}
+	for _, m := range p.Members {
+		if len(m.FoundBy) > 0 {
+			return refuse("let its pod's command, or a script in a ConfigMap that you may read, start etcd with its settings",
+				"restore %s: member %s is started in a way that cannot be read, so where its data lies is not known", p.ID(), m.Name)
+		}
+	}
+	if p.Manager == nil || cfg.OperatorStopped {
 		return nil
 	}
-	if known, ok := operators[group(*p.Manager)]; ok && known.letGo == "" {
+	if known, ok := operators[p.Manager.Group()]; ok && known.letGo == "" {
 		hint := stopIt
 		if known.own != "" {
 			hint = known.own + "; or " + stopIt
@@ -76,7 +85,7 @@ func supported(cfg Config) error {
 // an operator that is not known, or has to be told to let go, is noted.
 func (sc *scene) letGo(cfg Config) error {
 	p := cfg.Plane
-	if m := p.Manager; m != nil && group(*m) == hyperShiftGroup && sc.hosted == nil && !cfg.OperatorStopped {
+	if m := p.Manager; m != nil && m.Group() == hyperShiftGroup && sc.hosted == nil && !cfg.OperatorStopped {
 		return refuse(fmt.Sprintf("set the annotation %s of it to NAMESPACE/NAME of its HostedCluster; or %s", clusterAnnotation, stopIt),
 			"restore %s: StatefulSet %s is owned by %s, which cannot be paused: it does not say of which HostedCluster it is", p.ID(), p.Owner.Name, ownerName(*m))
 	}
@@ -91,11 +100,11 @@ func (sc *scene) letGo(cfg Config) error {
 
 // noteOwner says of a workload that it may be scaled back, and how that is prevented.
 func (sc *scene) noteOwner(what, namespace string, owner *controlplane.Owner, cfg Config) {
-	if owner == nil || cfg.Hot || group(*owner) == hyperShiftGroup && sc.hosted != nil { // nothing is scaled, or it has been told
+	if owner == nil || cfg.Hot || owner.Group() == hyperShiftGroup && sc.hosted != nil { // nothing is scaled, or it has been told
 		return
 	}
 	how := "pause its controller first, or stop it"
-	if known := operators[group(*owner)].letGo; known != "" {
+	if known := operators[owner.Group()].letGo; known != "" {
 		how = "first tell it to let go: " + fmt.Sprintf(known, namespace, owner.Name)
 	}
 	if cfg.OperatorStopped {

@@ -40,6 +40,12 @@ func TestSupported(t *testing.T) {
 			refused: "run by EtcdMember test-0 (etcd-operator.cozystack.io)", hint: []string{"spec.bootstrap.restore"}},
 		"one that owns pods, and is not known": {plane: controlplane.ControlPlane{Owner: controlplane.Owner{APIVersion: "widgets.example.com/v1", Kind: "Widget", Name: "x"}},
 			refused: "run by Widget x (widgets.example.com)", hint: []string{"what owns it"}},
+		"Kubermatic's, whose owner may not be read": {plane: controlplane.ControlPlane{Owner: set, Layout: controlplane.Kubermatic}, refused: "Kubermatic's launcher", hint: []string{"EtcdRestore"}},
+		"a launcher that cannot be read": {plane: controlplane.ControlPlane{Owner: set, Members: []controlplane.Member{{Name: "s-0"}, {Name: "s-1", FoundBy: []string{"image"}}}},
+			refused: "member s-1 is started in a way that cannot be read", hint: []string{"ConfigMap"}},
+		"two in a pod": {plane: controlplane.ControlPlane{Owner: set, Beside: []string{"events"}}, stopped: true, refused: "another etcd too (events)"},
+		"a Deployment's": {plane: controlplane.ControlPlane{Owner: controlplane.Owner{APIVersion: "apps/v1", Kind: "Deployment", Name: "d"}}, refused: "run by Deployment d, ",
+			hint: []string{"etcdutl snapshot restore"}},
 		"static pods": {plane: controlplane.ControlPlane{Owner: controlplane.Owner{Kind: "StaticPod", Name: "etcd"}}, refused: "run by StaticPod", hint: []string{"for static pods"}},
 		"Gardener's":  {plane: controlplane.ControlPlane{Owner: set, Layout: controlplane.Gardener}, stopped: true, refused: "etcd-druid", hint: []string{"Etcd object"}},
 	} {
