@@ -83,17 +83,18 @@ func (f *finder) connect(planes []ControlPlane, servers []APIServer, q Query) []
 		}
 		endpoints := append([]string{}, urls...)
 		sort.Strings(endpoints)
-		key := a.Namespace + " " + strings.Join(endpoints, ",")
+		key := a.Namespace + " " + a.scope(urls) + " " + strings.Join(endpoints, ",")
 		p, ok := external[key]
 		if !ok {
 			tls := a.TLS
 			p = &ControlPlane{Namespace: a.Namespace, Name: "external-etcd", Layout: External, Owner: Owner{Kind: "External", Name: "external-etcd"},
 				Endpoints: endpoints, ClientTLS: &tls}
-			if q.Namespace != "" {
+			if q.Namespace != "" && a.scope(urls) == "" {
 				p.Notes = append(p.Notes, fmt.Sprintf("no pod in namespace %q serves these endpoints; one elsewhere might: look in all namespaces", q.Namespace))
 			}
 			external[key] = p
 		}
+		f.locate(p, a, urls)
 		addServer(p, a)
 	}
 	for _, a := range servers {

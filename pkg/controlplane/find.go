@@ -32,6 +32,7 @@ type finder struct {
 	planes map[string]*ControlPlane
 	order  []string
 	notes  map[string][]string // by control plane, before it is made
+	pods   []*corev1.Pod       // that are not over
 	failed map[string]string   // pods that are over, and why
 	nodes  map[string]*bool
 
@@ -60,6 +61,7 @@ func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 			continue
 		}
 		present[pod.Namespace+"/"+pod.Name] = true
+		f.pods = append(f.pods, pod)
 		servers = append(servers, apiServers(f.reader, pod)...)
 		f.addPod(pod, managerOf(sets, pod))
 	}

@@ -29,6 +29,9 @@ func summary(planes []ControlPlane) string {
 		if c.External() {
 			line("  endpoints %s", strings.Join(c.Endpoints, " "))
 			line("  client %s", tlsString(*c.ClientTLS))
+			if p := c.Place; p != nil {
+				line("  on nodes %v in pods %v: %s of %v, %s", p.Nodes, p.Pods, p.Program, p.By, p.Store)
+			}
 		}
 		for _, a := range c.APIServers {
 			line("  api %s/%s prefix=%s for=%v", a.Namespace, a.Pod, a.EtcdPrefix, a.For)

@@ -63,6 +63,8 @@ type ControlPlane struct {
 	// has them; the paths are inside its container.
 	Endpoints []string  `json:"endpoints,omitempty"`
 	ClientTLS *TLSFiles `json:"clientTLS,omitempty"`
+	// Place is set for an External one that has no endpoint to reach it by.
+	Place *Place `json:"place,omitempty"`
 	// Notes are facts that could not be read, and what was assumed instead.
 	Notes []string `json:"notes,omitempty"`
 

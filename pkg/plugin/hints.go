@@ -33,6 +33,7 @@ func hint(cmd *cobra.Command, err error) string {
 		source  *backup.ErrNoSource
 		other   *reach.NotPossible
 		refusal *restore.Refusal
+		outside *externalError
 		knows   interface{ Hint() string }
 	)
 	switch {
@@ -40,6 +41,8 @@ func hint(cmd *cobra.Command, err error) string {
 		return knows.Hint()
 	case errors.As(err, &refusal) && refusal.Hint != "":
 		return refusal.Hint
+	case errors.As(err, &outside):
+		return outside.hint(cmd)
 	case errors.Is(err, errNoKubeconfig):
 		return "set KUBECONFIG, or name a file with --kubeconfig"
 	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err), errors.As(err, &source) && strings.Contains(err.Error(), " is forbidden: User "):

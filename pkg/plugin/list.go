@@ -160,7 +160,7 @@ func (o *listOptions) print(items []listed) error {
 		}
 		row := []string{p.Namespace, p.Name, string(p.Layout), fmt.Sprint(len(p.Members)), fmt.Sprintf("%d/%d", p.Ready, len(p.Members)), dash(p.Version), p.ImageShell, dash(p.Volume)}
 		if o.out.format == "wide" {
-			row = append(row, p.Owner.Kind+"/"+p.Owner.Name, nodes(p.ControlPlane), image(p.ControlPlane), dash(strings.Join(p.Notes, "; ")))
+			row = append(row, p.Owner.Kind+"/"+p.Owner.Name, nodes(p.ControlPlane), image(p.ControlPlane), dash(strings.Join(notes(p.ControlPlane), "; ")))
 		}
 		rows = append(rows, row)
 	}
@@ -168,6 +168,14 @@ func (o *listOptions) print(items []listed) error {
 		return nil
 	}
 	return table(o.app.Out, head, rows)
+}
+
+// notes begin with where an etcd is that no pod runs.
+func notes(p controlplane.ControlPlane) []string {
+	if p.Place == nil {
+		return p.Notes
+	}
+	return append([]string{(&externalError{p}).where()}, p.Notes...)
 }
 
 func dash(s string) string {

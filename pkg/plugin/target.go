@@ -72,14 +72,11 @@ func (a *app) resolve(ctx context.Context, target string) (*reach.Clients, contr
 	}
 	p, err := controlplane.Resolve(planes, target, a.namespace())
 	if err == nil && p.External() {
-		err = fmt.Errorf("reach etcd of %s: no pod runs it; give its endpoints and TLS files: --via direct --endpoint %s", p.ID(), strings.Join(p.Endpoints, ","))
+		err = &externalError{p}
 	}
 	var none *controlplane.NotFoundError
 	if errors.As(err, &none) && len(none.Candidates) == 0 && target == "" && a.namespace() == "" {
-		// Say what other control planes there are, if the user may look.
-		if all, lerr := controlplane.Find(ctx, cp, controlplane.Query{}); lerr == nil {
-			none.Candidates = all
-		}
+		err = elsewhere(ctx, cp, none)
 	}
 	return c, p, err
 }
