@@ -35,8 +35,10 @@ type run struct {
 	cfg     Config
 	started time.Time
 	member  controlplane.Member
-	survey  *survey.Survey
-	why     string
+	// memberID is etcd's own of the member; 0 for a raw copy.
+	memberID etcd.ID
+	survey   *survey.Survey
+	why      string
 	// expected is how large the database is now, in bytes; 0 when nobody said.
 	expected int64
 	result   *Result
@@ -91,7 +93,7 @@ func (r *run) source(ctx context.Context) error {
 		return err
 	}
 	r.why = why
-	r.member, r.expected = *m.Source, m.Status.DBSize
+	r.member, r.memberID, r.expected = *m.Source, m.ID, m.Status.DBSize
 	r.member.Name = m.Name // etcd's own name for it
 	r.Report.Step("source: member %s (%s), etcd %s, revision %d, %s", m.Name, why, m.Status.Version, m.Status.Revision, size(m.Status.DBSize))
 	return nil
@@ -212,6 +214,9 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 			r.warn("clean up: %v; remove what is left with: kubectl etcd cleanup -n %s --running", cerr, r.member.Namespace)
 		}
 	}()
+	if err := r.askAgain(ctx, link); err != nil {
+		return fmt.Errorf("take snapshot of member %s: %w", r.member.Name, err)
+	}
 	start := r.Now()
 	compress := out.compressed || link.Way() == reach.Agent && r.cfg.Compress != CompressNone
 	sink := out.sink(compress, Pacer(ctx, r.cfg.LimitRate))
@@ -222,6 +227,11 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 	r.Report.Done()
 	if err != nil {
 		return fmt.Errorf("take snapshot of member %s: %w", r.member.Name, err)
+	}
+	for _, told := range []*etcd.Status{reply.Before, reply.After} { // on the snapshot's own connection
+		if err := r.sameMember(told); err != nil {
+			return fmt.Errorf("take snapshot of member %s: %w", r.member.Name, err)
+		}
 	}
 	if got := sink.plain(); got >= 0 && got != reply.Plain.Size {
 		return fmt.Errorf("take snapshot of member %s: %d bytes were written, %d were sent", r.member.Name, got, reply.Plain.Size)

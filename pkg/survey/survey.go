@@ -46,6 +46,8 @@ type Member struct {
 	Error   string `json:"error,omitempty"`
 	// Source is where it was found; nil for a member that only etcd's own list names.
 	Source *controlplane.Member `json:"-"`
+
+	also []string // other names of it that were given
 }
 
 // Survey is the answer of all members.
@@ -78,7 +80,7 @@ func (m *Member) Corrupt() bool { return slices.Contains(m.Alarms, "CORRUPT") }
 func (s *Survey) Find(name string) *Member {
 	for i := range s.Members {
 		m := &s.Members[i]
-		if m.Name == name || m.Source != nil && (m.Source.Name == name || m.Pod != "" && m.Pod == name) {
+		if m.Name == name || slices.Contains(m.also, name) || m.Source != nil && (m.Source.Name == name || m.Pod != "" && m.Pod == name) {
 			return m
 		}
 	}
@@ -117,7 +119,11 @@ func Take(ctx context.Context, sources []Source, hashes bool) (*Survey, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	t.askCluster(ctx, len(sources) > 0 && sources[0].Member.PodName == "")
+	direct := len(sources) > 0 && sources[0].Member.PodName == ""
+	if direct {
+		t.once(ctx)
+	}
+	t.askCluster(ctx, direct)
 	if t.oneCluster() && hashes {
 		t.compare(ctx)
 	}
@@ -173,6 +179,25 @@ func (t *taker) ask(ctx context.Context, i int, src Source) {
 			m.Error = strings.Join(s.Errors, "; ")
 		}
 	}
+}
+
+// once keeps one of the endpoints that are the same member's: as one voter it
+// must not be several of a majority.
+func (t *taker) once(ctx context.Context) {
+	var members []Member
+	var links []reach.Link
+	for i, m := range t.s.Members {
+		same := slices.IndexFunc(members, func(o Member) bool {
+			return m.Status != nil && o.Status != nil && m.ID == o.ID && m.Status.ClusterID == o.Status.ClusterID
+		})
+		if same < 0 {
+			members, links = append(members, m), append(links, t.links[i])
+			continue
+		}
+		members[same].also = append(members[same].also, m.Name)
+		_ = t.links[i].Close(ctx) // it was only asked
+	}
+	t.s.Members, t.links = members, links
 }
 
 // askCluster reads what is the cluster's and not a member's: the member list
