@@ -40,6 +40,9 @@ func (e *AmbiguousError) Error() string {
 	ids := make([]string, len(e.Candidates))
 	for i, c := range e.Candidates {
 		ids[i] = c.ID()
+		if only := c.Holds(); len(only) > 0 {
+			ids[i] += " (" + strings.Join(only, ", ") + " only)"
+		}
 	}
 	what := "the target"
 	if e.Target != "" {
@@ -83,15 +86,22 @@ func Resolve(planes []ControlPlane, target, namespace string) (ControlPlane, err
 	return ControlPlane{}, &NotFoundError{Candidates: planes}
 }
 
-// partial: every API server that uses it keeps only some resources there.
-func (c ControlPlane) partial() bool {
+// Holds are the resources that an etcd was made for, where every API server
+// that uses it keeps only some there; otherwise none.
+func (c ControlPlane) Holds() []string {
+	var out []string
 	for _, a := range c.APIServers {
 		if len(a.For) == 0 {
-			return false
+			return nil
+		}
+		for _, resource := range a.For {
+			out = including(out, resource)
 		}
 	}
-	return len(c.APIServers) > 0
+	return out
 }
+
+func (c ControlPlane) partial() bool { return len(c.Holds()) > 0 }
 
 func systemNamespace(ns string) bool {
 	for _, s := range SystemNamespaces {

@@ -15,6 +15,7 @@ func TestResolve(t *testing.T) {
 	twin := ControlPlane{Namespace: "shoot-b", Name: "etcd-main", Layout: Gardener}
 	ocp := ControlPlane{Namespace: "openshift-etcd", Name: "etcd", Layout: OpenShift, Owner: static}
 	ext := ControlPlane{Namespace: "kube-system", Name: "external-etcd", Layout: External}
+	beside := ControlPlane{Namespace: "kube-system", Name: "etcd-events", Owner: static, APIServers: []APIServer{{For: []string{"/events"}}, {For: []string{"/events", "leases"}}}}
 	all := []ControlPlane{own, addon, main, events, twin}
 	for name, c := range map[string]struct {
 		planes            []ControlPlane
@@ -28,6 +29,8 @@ func TestResolve(t *testing.T) {
 		"no own":                 {[]ControlPlane{main, events}, "", "", "none"},
 		"nothing at all":         {nil, "", "", "none"},
 		"two own":                {[]ControlPlane{own, ocp}, "", "", "any: kube-system/etcd, openshift-etcd/etcd"},
+		"own and one for Events": {[]ControlPlane{beside, own}, "", "", "kube-system/etcd"},
+		"one for Events is told": {[]ControlPlane{beside, own}, "", "kube-system", "any: kube-system/etcd-events (/events, leases only), kube-system/etcd"},
 		"namespace":              {all, "", "shoot-b", "shoot-b/etcd-main"},
 		"two in a namespace":     {all, "", "shoot-a", "any: shoot-a/etcd-main, shoot-a/etcd-events"},
 		"name in a namespace":    {all, "etcd-main", "shoot-a", "shoot-a/etcd-main"},

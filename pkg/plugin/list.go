@@ -28,6 +28,8 @@ type listed struct {
 	// ImageShell: yes, no or unknown.
 	ImageShell string `json:"imageShell"`
 	Volume     string `json:"volume"`
+	// Holds are the only resources that are in this etcd, where its API servers keep the others elsewhere.
+	Holds []string `json:"holds,omitempty"`
 }
 
 func (a *app) listCommand() *cobra.Command {
@@ -78,7 +80,7 @@ func (o *listOptions) run(ctx context.Context) error {
 	}
 	items := make([]listed, len(planes))
 	for i, p := range planes {
-		items[i] = listed{ControlPlane: p, Ready: p.Ready(), Version: versions(p), ImageShell: "unknown", Volume: volume(p)}
+		items[i] = listed{ControlPlane: p, Ready: p.Ready(), Version: versions(p), ImageShell: "unknown", Volume: volume(p), Holds: p.Holds()}
 	}
 	if o.shell {
 		if err := probe(ctx, clients, items); err != nil {
