@@ -90,11 +90,11 @@ var layouts = []struct {
 		return []bool{m.static(), m.static() && m.label("component", "etcd"), m.static() && m.pod.Annotations[kubeadmAnnotation] != ""}
 	}},
 	{Kubeception, func(m marks) []bool {
-		return []bool{m.c.Name == "kube-etcd", m.c.Name == "kube-etcd" && m.owner.Name == "kube-etcd", m.under("/etcd.local.config"), m.says("etcdCA.crt"), m.image("gke-on-prem")}
+		return []bool{m.c.Name == "kube-etcd", m.under("/etcd.local.config"), m.says("etcdCA.crt"), m.image("gke-on-prem")}
 	}},
 	{HyperShift, func(m marks) []bool {
-		return []bool{m.managed("HostedControlPlane", "hypershift"), m.label("app", "etcd"), m.under("/etc/etcd/tls/etcd-ca") || m.at("/etc/etcd/tls"),
-			hasContainer(m.pod, "healthz"), hasContainer(m.pod, "etcd-metrics")}
+		return []bool{m.managed("HostedControlPlane", "hypershift"), m.under("/etc/etcd/tls/etcd-ca") || m.at("/etc/etcd/tls"),
+			m.label("app", "etcd") && hasContainer(m.pod, "healthz"), hasContainer(m.pod, "etcd-metrics") && hasContainer(m.pod, "healthz")}
 	}},
 	{Gardener, func(m marks) []bool {
 		return []bool{m.managed("Etcd", "druid.gardener"), m.label("app.kubernetes.io/managed-by", "etcd-druid"), hasContainer(m.pod, "backup-restore"),

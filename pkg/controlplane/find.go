@@ -37,6 +37,7 @@ type finder struct {
 	nodes  map[string]*bool
 
 	serviceCache map[string][]corev1.Service
+	kindCache    map[string][]metav1.APIResource
 }
 
 // Find returns the control planes whose etcd runs in pods of the namespace,
@@ -47,6 +48,7 @@ func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 	f := &finder{
 		client: c, reader: newReader(ctx, c), planes: map[string]*ControlPlane{}, notes: map[string][]string{},
 		failed: map[string]string{}, nodes: map[string]*bool{}, serviceCache: map[string][]corev1.Service{},
+		kindCache: map[string][]metav1.APIResource{},
 	}
 	pods, err := listPods(ctx, c, q.Namespace)
 	if err != nil {

@@ -60,7 +60,8 @@ func isStatic(pod *corev1.Pod) bool {
 // static pod is its node's only one, and never another's double.
 func over(pod *corev1.Pod) bool {
 	ref := metav1.GetControllerOf(pod)
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed && !isStatic(pod) || ref != nil && taskKinds[ref.Kind]
+	task := ref != nil && taskKinds[ref.Kind] || pod.Labels["batch.kubernetes.io/job-name"] != "" // also when its Job is gone
+	return task || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed && !isStatic(pod)
 }
 
 func managerOf(sets []appsv1.StatefulSet, pod *corev1.Pod) *Owner {
@@ -83,16 +84,7 @@ func (f *finder) above(namespace string, o Owner) *Owner {
 	if o.Group() == "" {
 		prefix = "/api/" + o.APIVersion
 	}
-	client := f.client.Core.RESTClient()
-	raw, err := client.Get().AbsPath(prefix).Do(f.reader.ctx).Raw()
-	if err != nil {
-		return nil
-	}
-	var kinds metav1.APIResourceList
-	if json.Unmarshal(raw, &kinds) != nil {
-		return nil
-	}
-	for _, k := range kinds.APIResources {
+	for _, k := range f.kinds(prefix) {
 		if k.Kind != o.Kind || strings.Contains(k.Name, "/") {
 			continue
 		}
@@ -100,7 +92,7 @@ func (f *finder) above(namespace string, o Owner) *Owner {
 		if k.Namespaced {
 			path = []string{prefix, "namespaces", namespace, k.Name, o.Name}
 		}
-		raw, err := client.Get().AbsPath(path...).Do(f.reader.ctx).Raw()
+		raw, err := f.client.Core.RESTClient().Get().AbsPath(path...).Do(f.reader.ctx).Raw()
 		var object metav1.PartialObjectMetadata
 		if err != nil || json.Unmarshal(raw, &object) != nil {
 			return nil
@@ -110,18 +102,27 @@ func (f *finder) above(namespace string, o Owner) *Owner {
 	return nil
 }
 
+// kinds are those of one version of an API group, asked for once.
+func (f *finder) kinds(prefix string) []metav1.APIResource {
+	if list, ok := f.kindCache[prefix]; ok {
+		return list
+	}
+	var list metav1.APIResourceList
+	raw, err := f.client.Core.RESTClient().Get().AbsPath(prefix).Do(f.reader.ctx).Raw()
+	if err != nil || json.Unmarshal(raw, &list) != nil {
+		list.APIResources = nil
+	}
+	f.kindCache[prefix] = list.APIResources
+	return list.APIResources
+}
+
 // nameOwned names a control plane whose pods are owned by custom resources by
 // what owns them all: members of an operator's have one each.
 func (f *finder) nameOwned(p *ControlPlane) {
 	if !p.Owner.Custom() {
 		return
 	}
-	up := f.above(p.Namespace, p.Owner)
-	for _, o := range p.owners[1:] {
-		if other := f.above(p.Namespace, o); up == nil || other == nil || *other != *up {
-			up = nil
-		}
-	}
+	up := f.above(p.Namespace, p.Owner) // members of one etcd are of one cluster object
 	if up == nil {
 		p.base = first(commonLabel(p), commonPrefix(p.owners))
 		return

@@ -47,6 +47,8 @@ func TestReport(t *testing.T) {
 		{&controlplane.NotFoundError{}, exitUsage, []string{"kubectl etcd list -A"}},
 		{&controlplane.NotFoundError{Candidates: planes}, exitUsage, []string{"hint: choose one that there is: kubectl etcd backup team-a/etcd"}},
 		{&backup.ErrNoMember{Name: "x", Have: []string{"a", "b"}}, exitUsage, []string{`no member "x"; there are: a, b`}},
+		{fmt.Errorf("take snapshot: %w", &backup.ErrOtherMember{Member: "a", Endpoint: "https://lb:2379", Answers: "b"}), exitFailed,
+			[]string{"take snapshot: another member answers at https://lb:2379: b instead of a\n", "hint: a load balancer, ", "--endpoint URL --endpoint URL"}},
 		{fmt.Errorf("%w: the note", backup.ErrDiffers), exitDiffers, []string{"members hold different data: the note", "hint: the file is good"}},
 		{(&restore.Shared{Late: []string{"StatefulSet a/b"}}).Flaw(), 1, []string{"start what was stopped: not ready in time: StatefulSet a/b", "hint: the data is restored; "}},
 		{(&restore.Shared{Miscounted: "1 pods of 2"}).Flaw(), exitDiffers, []string{"count objects: the API does not show what the snapshot has: 1 pods of 2", "hint: everything serves; do the API servers "}},
