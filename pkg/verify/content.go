@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -28,7 +29,9 @@ type content struct {
 	objects map[string]int64
 	bumped  bool
 	// newer holds the keys that have revisions above the compact revision; nil leaves HashKV out.
-	newer *liveSet
+	newer  *liveSet
+	keep   keeper
+	leases map[int64]bool // that the snapshot has
 }
 
 func (c *content) bucket(name []byte) (bool, error) {
@@ -59,6 +62,10 @@ func (c *content) entry(key, value []byte) error {
 		}
 	case "members":
 		c.memberEntry(string(key), value)
+	case "lease":
+		if c.keep.wants != nil && len(key) == 8 {
+			c.leases[int64(binary.BigEndian.Uint64(key))] = true
+		}
 	}
 	return nil
 }
@@ -85,6 +92,7 @@ func (c *content) keyEntry(key, value []byte) error {
 		return nil
 	}
 	c.count(kv.key, c.live.put(kv.key, !rev.tombstone))
+	c.keep.take(kv, rev.tombstone)
 	if bytes.HasSuffix(kv.key, kubeSystemKey) {
 		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
 	}
@@ -187,6 +195,7 @@ func (c *content) finish() {
 		r.Notes = append(r.Notes, "holds the mark of a restore that bumped the revision; etcdutl 3.6 and later count it as one key more")
 	}
 	r.Objects = c.objectsOf()
+	r.Kept = c.keep.kept(c.leases)
 	if r.TotalKeys == 0 {
 		r.Notes = append(r.Notes, "holds no keys")
 	}
@@ -244,14 +253,17 @@ func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (
 
 // readContent fills the report from the database in one pass, and more only where something was compacted and the
 // hash that members answer is wanted, or where very many keys exist (see liveSet).
-func readContent(ctx context.Context, db *database, r *Report, maxSlots int, hashKV bool, progress func(int64)) error {
+func readContent(ctx context.Context, db *database, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
 	none := func(int64) {}
 	first := walker{ctx: ctx, db: db, progress: none, visit: &metaReader{report: r}}
 	if err := first.walk(); err != nil {
 		return err
 	}
 	db.reset()
-	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}}
+	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}, leases: map[int64]bool{}}
+	if keep != nil {
+		c.keep = keeper{wants: keep, found: map[string]held{}}
+	}
 	if hashKV {
 		var err error
 		if c.newer, err = readNewer(ctx, db, r.CompactRevision, maxSlots/2); err != nil {

@@ -35,6 +35,7 @@ func parseRevision(k []byte) (revision, error) {
 type keyValue struct {
 	key, value  []byte
 	modRevision int64
+	lease       int64
 }
 
 var errProto = errors.New("not a valid protobuf message")
@@ -50,6 +51,8 @@ func parseKeyValue(b []byte) (kv keyValue, err error) {
 			kv.modRevision = int64(varint)
 		case 5: // value
 			kv.value = bytes
+		case 6: // lease
+			kv.lease = int64(varint)
 		}
 		if wantVarint := n == 2 || n == 3 || n == 4 || n == 6; n <= 6 && wantVarint != isVarint {
 			return fmt.Errorf("%w: field %d has the wrong type", errProto, n)

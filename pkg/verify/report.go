@@ -67,6 +67,9 @@ type Report struct {
 	// several parts; and with very many keys or kinds.
 	Objects map[string]int64 `json:"objects,omitempty"`
 
+	// Kept holds what Options.Keep has chosen, by key; nil where that was very much.
+	Kept map[string]Kept `json:"-"`
+
 	// Notes are observations that do not make the snapshot bad.
 	Notes []string `json:"notes,omitempty"`
 	// Duration is how long the verification took.

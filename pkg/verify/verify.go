@@ -36,6 +36,8 @@ type Options struct {
 	TempDir string
 	// LockTimeout is how long to wait for another process to close the database. Default: half a second.
 	LockTimeout time.Duration
+	// Keep chooses keys whose values are wanted, while all are read; they come with Report.Kept. What it is given is not its own.
+	Keep func(key, value []byte) bool
 	// Progress, if set, is called now and then, never concurrently.
 	Progress func(Progress)
 
@@ -249,7 +251,7 @@ func (j *job) readDatabase(ctx context.Context, db *database) error {
 	if slots == 0 {
 		slots = maxLiveSlots
 	}
-	return readContent(ctx, db, j.report, slots, !j.proven, j.tracker.add)
+	return readContent(ctx, db, j.report, slots, !j.proven, j.o.Keep, j.tracker.add)
 }
 
 // tracker adds up progress from two goroutines and reports it every few megabytes.
