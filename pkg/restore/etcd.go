@@ -146,6 +146,7 @@ func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
 			return "", false, err
 		}
 		seen, ok, err := r.restored(s)
+		r.relieve(ctx, p, s)
 		if ok {
 			r.follow(p)
 		}

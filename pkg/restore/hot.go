@@ -118,6 +118,7 @@ func (r *run) hotUp(ctx context.Context, t *plan.Task) error {
 			return "", false, &stopWaiting{err}
 		}
 		seen, ok, err := r.restored(s)
+		r.relieve(ctx, p, s)
 		if ok {
 			r.follow(p)
 		}

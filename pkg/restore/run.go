@@ -24,7 +24,8 @@ type run struct {
 	sh  *Shared
 	src *source // nil when the operation is past the need of it
 
-	calm bool // no member had an alarm, or a database that is nearly full, when all were seen to be healthy
+	calm     bool // no member had an alarm, or a database that is nearly full, when all were seen to be healthy
+	relieved bool // relieve has tried
 
 	mu     sync.Mutex
 	stages map[string]stage // by member
