@@ -158,8 +158,7 @@ var etcdURL = regexp.MustCompile(`(?:https?|unix)://[A-Za-z0-9._:\[\]-]+|[A-Za-z
 
 // uses returns the URL by which a workload's pods reach the etcd, or "".
 func (f *finder) uses(p ControlPlane, w Writer) string {
-	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
-	pod.Namespace = w.Namespace
+	pod := w.pod()
 	a := APIServer{Namespace: w.Namespace, Node: pod.Spec.NodeName, object: pod}
 	for i := range pod.Spec.Containers {
 		for _, text := range words(&pod.Spec.Containers[i]) {

@@ -130,7 +130,7 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.sh.StageLate {
 		p.Notes = append(p.Notes, "volume claim "+sc.exclusive+" is ReadWriteOncePod, one pod's at a time: the new data is built after etcd has stopped, and the outage grows with the data")
 	}
-	p.Notes = append(append(p.Notes, r.cfg.Plane.Notes...), sc.notes...)
+	p.Notes = slices.Concat(p.Notes, r.cfg.Plane.Notes, sc.notes, sc.aftermath(ctx, r.d.planes(), r.cfg.Plane, r.src.report))
 	return nil
 }
 

@@ -38,7 +38,7 @@ type source struct {
 
 // prove reads the whole snapshot before anything is made in a cluster.
 func prove(ctx context.Context, from string, raw bool) (*source, error) {
-	report, err := verify.File(ctx, from, verify.Options{Raw: raw})
+	report, err := verify.File(ctx, from, verify.Options{Raw: raw, Keep: telling})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,69 @@
+package controlplane
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Files reads the files that a flag of the workload's programs names, also where it is repeated: their content by path. unread
+// are those whose content neither a Secret nor a ConfigMap provides to this user.
+func (w Writer) Files(ctx context.Context, c Client, flag string) (content map[string]string, unread []string) {
+	r, pod := newReader(ctx, c), w.pod()
+	content = map[string]string{}
+	for i := range pod.Spec.Containers {
+		container := &pod.Spec.Containers[i]
+		var n notes
+		for _, inv := range containerPrograms(container, podHost(pod, newEnvironment(r, pod, container, &n))) {
+			for _, file := range flagValues(inv.argv[1:], flag) {
+				if text, ok := fileContent(r, pod, container, file); ok {
+					content[file] = text
+				} else {
+					unread = append(unread, strings.ReplaceAll(file, unknown, "…"))
+				}
+			}
+		}
+	}
+	return content, unread
+}
+
+// pod is what the workload's pods are made from.
+func (w Writer) pod() *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
+	pod.Namespace = w.Namespace
+	return pod
+}
+
+func fileContent(r *reader, pod *corev1.Pod, c *corev1.Container, file string) (string, bool) {
+	mount := mountOf(c, file)
+	if mount == nil {
+		return "", false
+	}
+	v := volumeOf(pod, mount.Name)
+	if v == nil {
+		return "", false
+	}
+	ref, ok := fileSource(pod.Namespace, *v, *mount, file)
+	if !ok {
+		return "", false
+	}
+	data, err := r.get(ref.Kind, ref.Namespace, ref.Name)
+	text, ok := data[ref.Key]
+	return text, ok && err == nil
+}
+
+// flagValues are all values of a flag, which parseFlags has the last of.
+func flagValues(args []string, flag string) (out []string) {
+	for i, a := range args {
+		name, value, given := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		switch {
+		case !strings.HasPrefix(a, "-") || name != flag:
+		case given:
+			out = append(out, value)
+		case i+1 < len(args):
+			out = append(out, args[i+1])
+		}
+	}
+	return out
+}
