@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -187,36 +186,4 @@ func (o *verifyOptions) inPod(ctx context.Context, report *verify.Report, step f
 	room := report.Size + 2*report.Plain.Size + 512<<20
 	o.app.say("rehearsing on node %s with image %s", m.Node, m.Image)
 	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, room, report.Raw, step)
-}
-
-func (o *verifyOptions) print(v verified) error {
-	rows := [][]string{
-		{"file", v.File}, {"size", humanize.IBytes(uint64(v.Size)) + compressed(v)}, {"sha256", v.SHA256}, {"proof", string(v.Proof)},
-		{"trailer", map[bool]string{true: "matches", false: "none"}[v.Trailer]}, {"sidecar", dash(v.Sidecar)},
-		{"revision", fmt.Sprintf("%d (compacted to %d)", v.Revision, v.CompactRevision)},
-		{"keys", fmt.Sprintf("%d live, %d revisions", v.LiveKeys, v.TotalKeys)}, {"hash", fmt.Sprintf("%x", v.Hash)},
-		{"database", fmt.Sprintf("%s, %s in use", humanize.IBytes(uint64(v.DBSize)), humanize.IBytes(uint64(v.InUse)))},
-		{"kube-system UID", dash(v.KubeSystemUID)},
-	}
-	if r := v.Rehearsal; r != nil {
-		rows = append(rows, []string{"rehearsal", fmt.Sprintf("etcd %s serves revision %d with %d keys; restore took %s, start %s", r.EtcdVersion, r.Revision, r.LiveKeys,
-			r.Restore.Round(10*time.Millisecond), r.Start.Round(10*time.Millisecond))})
-	}
-	if err := table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
-		return err
-	}
-	for _, n := range v.Notes {
-		o.app.warn("%s", n)
-	}
-	if v.Raw {
-		o.app.warn("no trailer: nothing proves the values in this file against changed bytes")
-	}
-	return nil
-}
-
-func compressed(v verified) string {
-	if v.Compression == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%s, %s plain)", v.Compression, humanize.IBytes(uint64(v.Plain.Size)))
 }

@@ -26,8 +26,9 @@ type content struct {
 	name   string
 	kube   map[string]Kubernetes
 	// objects counts the keys that exist by their prefix and kind; nil once there are too many kinds.
-	objects map[string]int64
-	bumped  bool
+	objects   map[string]int64
+	encrypted encryptions
+	bumped    bool
 	// newer holds the keys that have revisions above the compact revision; nil leaves HashKV out.
 	newer  *liveSet
 	keep   keeper
@@ -66,6 +67,10 @@ func (c *content) entry(key, value []byte) error {
 		if c.keep.wants != nil && len(key) == 8 {
 			c.leases[int64(binary.BigEndian.Uint64(key))] = true
 		}
+	case "alarm":
+		c.alarmEntry(key)
+	case "authUsers":
+		c.userEntry(string(key), value)
 	}
 	return nil
 }
@@ -93,6 +98,7 @@ func (c *content) keyEntry(key, value []byte) error {
 	}
 	c.count(kv.key, c.live.put(kv.key, !rev.tombstone))
 	c.keep.take(kv, rev.tombstone)
+	c.encrypted.put(kv.key, kv.value, rev.tombstone)
 	if bytes.HasSuffix(kv.key, kubeSystemKey) {
 		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
 	}
@@ -161,21 +167,6 @@ func (m *metaReader) entry(key, value []byte) error {
 	return nil
 }
 
-// memberEntry takes a member from the bucket of members. It is information only: a restore replaces all members, so
-// an entry that cannot be read is no reason to call a snapshot bad.
-func (c *content) memberEntry(id string, value []byte) {
-	var m struct {
-		Name      string   `json:"name"`
-		PeerURLs  []string `json:"peerURLs"`
-		IsLearner bool     `json:"isLearner"`
-	}
-	if err := json.Unmarshal(value, &m); err != nil {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("member %q cannot be decoded: %v", id, err))
-		return
-	}
-	c.report.Members = append(c.report.Members, Member{ID: id, Name: m.Name, PeerURLs: m.PeerURLs, Learner: m.IsLearner})
-}
-
 func (c *content) finish() {
 	r := c.report
 	r.Hash = c.crc
@@ -194,8 +185,9 @@ func (c *content) finish() {
 	if c.bumped {
 		r.Notes = append(r.Notes, "holds the mark of a restore that bumped the revision; etcdutl 3.6 and later count it as one key more")
 	}
-	r.Objects = c.objectsOf()
 	r.Kept = c.keep.kept(c.leases)
+	r.Objects, r.Encrypted = c.objectsOf(), c.encrypted.list(r.Kubernetes)
+	r.tellAlarms()
 	if r.TotalKeys == 0 {
 		r.Notes = append(r.Notes, "holds no keys")
 	}

@@ -48,14 +48,18 @@ type Report struct {
 	// InUse is the number of bytes of DBSize in pages that hold data; the rest is free pages.
 	InUse int64 `json:"dbSizeInUse"`
 
-	// StorageVersion is empty before etcd 3.6; ClusterVersion is what the members agreed on.
+	// StorageVersion is that of the database's schema: it is empty before etcd 3.6, and no older etcd reads it; ClusterVersion is what the members agreed on.
 	StorageVersion string `json:"storageVersion,omitempty"`
 	ClusterVersion string `json:"clusterVersion,omitempty"`
 	// Members are those of the cluster the snapshot was taken from. (The cluster's own id is not in a database.)
 	Members []Member `json:"members,omitempty"`
 
+	// Alarms are those that were raised; a restore brings them back, and disarms them.
+	Alarms []Alarm `json:"alarms,omitempty"`
 	// AuthEnabled is true when etcd's own authentication is on: an etcd on this data answers only to its users.
 	AuthEnabled bool `json:"authEnabled,omitempty"`
+	// AuthUsers are etcd's users, also while authentication is off.
+	AuthUsers []User `json:"authUsers,omitempty"`
 
 	// KubeSystemUID identifies the Kubernetes cluster; empty when there is none or its namespaces are encrypted.
 	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
@@ -70,18 +74,13 @@ type Report struct {
 	// Kept holds what Options.Keep has chosen, by key; nil where that was very much.
 	Kept map[string]Kept `json:"-"`
 
+	// Encrypted tells what can be read with which key only, by prefix and kind; of what exists, not of history.
+	Encrypted []Encryption `json:"encrypted,omitempty"`
+
 	// Notes are observations that do not make the snapshot bad.
 	Notes []string `json:"notes,omitempty"`
 	// Duration is how long the verification took.
 	Duration time.Duration `json:"durationNanoseconds"`
-}
-
-// Member is an entry of the snapshot's member list.
-type Member struct {
-	ID       string   `json:"id"`
-	Name     string   `json:"name"`
-	PeerURLs []string `json:"peerURLs,omitempty"`
-	Learner  bool     `json:"learner,omitempty"`
 }
 
 // Kubernetes is one control plane's data in the snapshot.
