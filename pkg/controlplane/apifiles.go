@@ -10,22 +10,35 @@ import (
 // Files reads the files that a flag of the workload's programs names, also where it is repeated: their content by path. unread
 // are those whose content neither a Secret nor a ConfigMap provides to this user.
 func (w Writer) Files(ctx context.Context, c Client, flag string) (content map[string]string, unread []string) {
-	r, pod := newReader(ctx, c), w.pod()
+	r := newReader(ctx, c)
 	content = map[string]string{}
+	w.eachFlag(r, flag, func(pod *corev1.Pod, c *corev1.Container, file string) {
+		if text, ok := fileContent(r, pod, c, file); ok {
+			content[file] = text
+		} else {
+			unread = append(unread, strings.ReplaceAll(file, unknown, "…"))
+		}
+	})
+	return content, unread
+}
+
+// Flagged says that one of the workload's programs was given a flag.
+func (w Writer) Flagged(ctx context.Context, c Client, flag string) (given bool) {
+	w.eachFlag(newReader(ctx, c), flag, func(*corev1.Pod, *corev1.Container, string) { given = true })
+	return given
+}
+
+func (w Writer) eachFlag(r *reader, flag string, found func(pod *corev1.Pod, c *corev1.Container, value string)) {
+	pod := w.pod()
 	for i := range pod.Spec.Containers {
-		container := &pod.Spec.Containers[i]
+		c := &pod.Spec.Containers[i]
 		var n notes
-		for _, inv := range containerPrograms(container, podHost(pod, newEnvironment(r, pod, container, &n))) {
-			for _, file := range flagValues(inv.argv[1:], flag) {
-				if text, ok := fileContent(r, pod, container, file); ok {
-					content[file] = text
-				} else {
-					unread = append(unread, strings.ReplaceAll(file, unknown, "…"))
-				}
+		for _, inv := range containerPrograms(c, podHost(pod, newEnvironment(r, pod, c, &n))) {
+			for _, value := range flagValues(inv.argv[1:], flag) {
+				found(pod, c, value)
 			}
 		}
 	}
-	return content, unread
 }
 
 // pod is what the workload's pods are made from.

@@ -29,5 +29,8 @@ func TestFiles(t *testing.T) {
 		if diff := cmp.Diff(want.content, content); diff != "" || !slices.Equal(unread, want.unread) {
 			t.Errorf("%s: %s unread %q", flag, diff, unread)
 		}
+		if given := flag != "not-given"; writers[0].Flagged(t.Context(), client, flag) != given {
+			t.Errorf("%s is given: %t", flag, given)
+		}
 	}
 }

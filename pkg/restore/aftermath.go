@@ -48,7 +48,7 @@ func telling(key, value []byte) bool {
 
 // aftermath tells what will be in the way.
 func (sc *scene) aftermath(ctx context.Context, c controlplane.Client, p controlplane.ControlPlane, r *verify.Report) []string {
-	return slices.Concat(webhooks(r), sc.voidTokens(ctx, c, r), deadAddresses(p, r))
+	return slices.Concat(sc.unreadable(ctx, c, r), sc.probed(p, r), webhooks(r), sc.voidTokens(ctx, c, r), deadAddresses(p, r))
 }
 
 // keysOf are those of what was kept whose key has that part, sorted, without what is before it.

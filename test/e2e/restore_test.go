@@ -68,7 +68,7 @@ func TestRestore(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *user)
-	}{{"cold", restoreCold}, {"hot", restoreHot}, {"member", replaceMember}} {
+	}{{"cold", restoreCold}, {"hot", restoreHot}, {"member", replaceMember}, {"told", restoreTold}} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, u) }) {
 			return // what this one has left is not where the next one begins
 		}
@@ -126,6 +126,21 @@ func restoreCold(t *testing.T, u *user) {
 	}
 	u.cleanRestores(t)
 	u.unchanged(t, before)
+	u.noDeadServers(t)
+}
+
+// noDeadServers checks that the addresses of API servers that were there at the backup are gone: each had a lease.
+func (u *user) noDeadServers(t testing.TB) {
+	t.Helper()
+	sorted := func(s string) string { f := strings.Fields(s); slices.Sort(f); return strings.Join(f, " ") }
+	want := sorted(u.kubectl(t, "get", "pods", "-l", "app=kube-apiserver", "-o", "jsonpath={.items[*].status.podIP}"))
+	eventually(t, time.Minute, "endpoints/kubernetes has the API servers that are there", func() error {
+		out, err := u.api(t, "get", "endpoints", "-n", "default", "kubernetes", "-o", "jsonpath={.subsets[*].addresses[*].ip}")
+		if err == nil && sorted(out) != want {
+			err = fmt.Errorf("%s, want %s", out, want)
+		}
+		return err
+	})
 }
 
 // counted checks that the user cluster's own API was asked how many objects there are.
