@@ -1,8 +1,22 @@
 package controlplane
 
 import (
-	"path"
+	"slices"
+	"strconv"
 	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// A shell script is read to learn how it would start etcd, and nothing of it is run. Whatever would have to be run to be
+// known (a command substitution, a file's content) is the mark unknown, which no value in a command line can contain.
+const unknown = "\x00"
+
+const (
+	// maxSteps and maxValue bound what a script can make of itself: its author is not trusted.
+	maxSteps = 10_000
+	maxValue = 64 << 10 // bytes
+	maxCalls = 16       // of functions, and scripts in eval, one within the other
 )
 
 // invocation is one program that a container runs: its arguments, program
@@ -21,333 +35,357 @@ type host struct {
 	file     func(path string) (string, bool) // a file of its own that can be read; nil: none can
 }
 
-// shell follows a script from top to bottom without running anything. Both
-// branches of a condition are taken, so that all programs are seen; a variable
-// which the branches set differently, or that a loop sets, is unknown.
+// shell follows a script from top to bottom. Both branches of a condition are taken, so that all programs are seen; a
+// variable that is not the same after both, or that a loop changes, is unknown.
 type shell struct {
 	host
-	vars     map[string]string
-	exported map[string]bool
-	allExp   bool
-	args     []string // $0, $1, …
-	cond     int
-	loop     int
-	found    []invocation
+	state
+	functions map[string]*syntax.Stmt
+	returned  []state // of the function that is followed: what held where it returned
+	locals    map[string]variable
+	depth     int
+	steps     int
+	found     []invocation
 }
 
+// runScript returns the programs that a script runs, in its order. args are $0 and what follows. After what is no shell's
+// syntax nothing more is run, as in a shell; of a script without an end, nothing is known.
 func runScript(script string, args []string, h host) []invocation {
-	s := &shell{host: h, vars: map[string]string{}, exported: map[string]bool{}, args: args}
-	var words []token
-	skip, chained := false, false
-	flush := func() {
-		s.command(words, chained)
-		words = nil
+	if len(args) == 0 {
+		args = []string{"sh"}
 	}
-	for _, t := range lex(script) {
-		switch {
-		case t.op == ">":
-			skip = true
-		case t.op != "":
-			flush()
-			chained = t.op == "&&" || t.op == "||"
-			skip = false
-		case skip:
-			skip = false
-		default:
-			words = append(words, t)
-		}
+	s := &shell{host: h, state: newState(args), functions: map[string]*syntax.Stmt{}}
+	s.script(script)
+	if s.steps > maxSteps {
+		return nil
 	}
-	flush()
 	return s.found
 }
 
-// command takes one simple command, keywords before it included.
-func (s *shell) command(words []token, chained bool) {
-	for len(words) > 0 {
-		kw, _ := words[0].literal()
-		switch kw {
-		case "if", "case":
-			s.cond++
-		case "fi", "esac":
-			s.cond--
-		case "while", "until":
-			s.loop++
-		case "done":
-			s.loop--
-		case "for":
-			s.loop++
-			if len(words) > 1 {
-				name, _ := words[1].literal()
-				s.vars[name] = unknown
-			}
-			return
-		case "then", "else", "elif", "do", "!", "time", "{", "}":
-		default:
-			s.simple(words, chained)
-			return
+func (s *shell) script(text string) {
+	if s.depth >= maxCalls {
+		return
+	}
+	s.depth++
+	defer func() { s.depth-- }()
+	// A file written on Windows has a carriage return before each line's end.
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	broken := false
+	for stmt, err := range syntax.NewParser(syntax.Variant(syntax.LangBash)).StmtsSeq(strings.NewReader(text)) {
+		// The parser goes on after an error, and does not take a break for an answer.
+		if broken = broken || err != nil; !broken {
+			s.list([]*syntax.Stmt{stmt})
 		}
-		if kw == "case" {
-			return
-		}
-		words = words[1:]
 	}
 }
 
-func (s *shell) simple(words []token, chained bool) {
+func (s *shell) list(stmts []*syntax.Stmt) {
+	for _, st := range stmts {
+		if s.steps++; s.ended || s.steps > maxSteps {
+			return
+		}
+		if st.Background || st.Coprocess {
+			s.apart(func() { s.command(st.Cmd) })
+		} else {
+			s.command(st.Cmd)
+		}
+	}
+}
+
+func (s *shell) command(cmd syntax.Command) {
+	switch c := cmd.(type) {
+	case nil, *syntax.TestClause: // redirections alone; [[ … ]]
+	case *syntax.CallExpr:
+		s.call(c)
+	case *syntax.DeclClause:
+		s.declare(c)
+	case *syntax.Block:
+		s.list(c.Stmts)
+	case *syntax.Subshell:
+		s.apart(func() { s.list(c.Stmts) })
+	case *syntax.TimeClause:
+		if c.Stmt != nil {
+			s.list([]*syntax.Stmt{c.Stmt})
+		}
+	case *syntax.FuncDecl:
+		if c.Name != nil { // it has none in "()"
+			s.functions[c.Name.Value] = c.Body
+		}
+	case *syntax.BinaryCmd:
+		s.binary(c)
+	case *syntax.IfClause:
+		s.ifClause(c)
+	case *syntax.CaseClause:
+		s.caseClause(c)
+	case *syntax.WhileClause:
+		s.loop(func() { s.list(c.Cond); s.list(c.Do) })
+	case *syntax.ForClause:
+		s.forClause(c)
+	default:
+		s.forget(cmd)
+	}
+}
+
+func (s *shell) binary(c *syntax.BinaryCmd) {
+	switch c.Op {
+	case syntax.AndStmt, syntax.OrStmt:
+		s.list([]*syntax.Stmt{c.X})
+		s.either(func() { s.list([]*syntax.Stmt{c.Y}) }, func() {})
+	default: // a pipe: each side is a process of its own
+		s.apart(func() { s.list([]*syntax.Stmt{c.X}) })
+		s.apart(func() { s.list([]*syntax.Stmt{c.Y}) })
+	}
+}
+
+func (s *shell) ifClause(c *syntax.IfClause) {
+	s.list(c.Cond)
+	s.either(func() { s.list(c.Then) }, func() {
+		switch {
+		case c.Else == nil:
+		case c.Else.ThenPos.IsValid(): // elif
+			s.ifClause(c.Else)
+		default:
+			s.list(c.Else.Then)
+		}
+	})
+}
+
+func (s *shell) caseClause(c *syntax.CaseClause) {
+	var branches []func()
+	every := false
+	for _, item := range c.Items {
+		branches = append(branches, func() { s.list(item.Stmts) })
+		every = every || slices.ContainsFunc(item.Patterns, func(w *syntax.Word) bool { return w.Lit() == "*" })
+	}
+	if !every {
+		branches = append(branches, func() {})
+	}
+	s.either(branches...)
+}
+
+func (s *shell) forClause(c *syntax.ForClause) {
+	iter, ok := c.Loop.(*syntax.WordIter)
+	if !ok {
+		s.forget(c.Loop)
+	}
+	s.loop(func() {
+		if ok {
+			s.set(iter.Name.Value, unknown)
+		}
+		s.list(c.Do)
+	})
+}
+
+// either follows each branch from where the script is. What holds after all of them holds then.
+func (s *shell) either(branches ...func()) {
+	if s.ended {
+		return
+	}
+	before := s.state
+	after := state{ended: true}
+	for i, branch := range branches {
+		s.state = before.clone()
+		branch()
+		if i == 0 {
+			after = s.state
+		} else {
+			after = s.merge(after, s.state)
+		}
+	}
+	s.state = after
+}
+
+// loop follows a body that runs never, once or often, until nothing more becomes unknown.
+func (s *shell) loop(body func()) {
+	found := len(s.found)
+	for range 8 {
+		before := s.clone()
+		s.found = s.found[:found]
+		s.either(body, func() {})
+		if s.same(before) {
+			return
+		}
+	}
+}
+
+// apart follows what runs in a process of its own: its variables are gone with it.
+func (s *shell) apart(f func()) {
+	before := s.clone()
+	f()
+	s.state = before
+}
+
+// call takes one simple command.
+func (s *shell) call(c *syntax.CallExpr) {
+	if len(c.Args) == 0 {
+		for _, a := range c.Assigns {
+			s.set(a.Name.Value, s.value(a))
+		}
+		return
+	}
 	prefix := map[string]string{}
-	for len(words) > 0 {
-		name, rest, ok := assignment(words[0])
-		if !ok {
-			break
-		}
-		prefix[name] = strings.Join(s.expand(token{seg: rest}, false), " ")
-		words = words[1:]
+	for _, a := range c.Assigns {
+		prefix[a.Name.Value] = s.value(a)
 	}
-	if len(words) == 0 {
-		for name, v := range prefix {
-			s.set(name, v, chained)
-		}
-		return
-	}
-	switch kw, _ := words[0].literal(); kw {
-	case "export", "readonly", "local", "declare", "typeset":
-		s.declare(words[1:], kw == "export", chained)
-		return
-	}
-	var argv []string
-	for _, w := range words {
-		argv = append(argv, s.expand(w, true)...)
-	}
+	argv := s.fields(c.Args...)
 	if len(argv) == 0 {
 		return
 	}
-	if argv[0] == "set" {
-		s.builtinSet(argv[1:])
+	if body := s.functions[argv[0]]; body != nil {
+		s.function(body, argv)
 		return
 	}
+	if s.builtin(argv) {
+		return
+	}
+	s.found = append(s.found, invocation{argv, s.environment(prefix)})
+	s.ended = argv[0] == "exec"
+}
+
+// environment is what a program that is started now has besides the container's own variables.
+func (s *shell) environment(prefix map[string]string) map[string]string {
 	env := map[string]string{}
 	for name, v := range s.vars {
-		_, inherited := s.host.env(name)
-		if s.exported[name] || s.allExp || inherited {
-			env[name] = v
+		_, inherited := s.env(name)
+		if v.set && (s.exported[name] || inherited) {
+			env[name] = v.value
 		}
 	}
 	for name, v := range prefix {
 		env[name] = v
 	}
-	s.found = append(s.found, invocation{argv, env})
+	return env
 }
 
-func (s *shell) declare(words []token, export, chained bool) {
-	for _, w := range words {
-		name, rest, ok := assignment(w)
-		if !ok {
-			name, _ = w.literal()
-		} else {
-			s.set(name, strings.Join(s.expand(token{seg: rest}, false), " "), chained)
+// builtin takes what changes the shell itself; false for all else.
+func (s *shell) builtin(argv []string) bool {
+	names := argv[1:]
+	switch argv[0] {
+	case "set":
+		s.options(names)
+	case "shift":
+		n := 1
+		if len(names) > 0 {
+			n, _ = strconv.Atoi(names[0])
 		}
-		if export {
+		s.shift(n)
+	case "unset":
+		for _, name := range names {
+			s.vars[name] = variable{}
+		}
+	case "exit":
+		s.ended = true
+	case "return":
+		s.returned = append(s.returned, s.clone())
+		s.ended = true
+	case "eval":
+		text := strings.Join(names, " ")
+		if strings.Contains(text, unknown) {
+			return false
+		}
+		s.script(text)
+	case "read", "mapfile", "readarray", "getopts":
+		for _, name := range names {
+			if syntax.ValidName(name) {
+				s.set(name, unknown)
+			}
+		}
+	case "printf":
+		if len(names) < 2 || names[0] != "-v" {
+			return false
+		}
+		s.set(names[1], unknown)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *shell) options(args []string) {
+	for i, a := range args {
+		switch {
+		case a == "--":
+			s.args = append(slices.Clone(s.args[:1]), args[i+1:]...)
+			return
+		case strings.HasPrefix(a, "-"):
+			s.allExported = s.allExported || strings.Contains(a, "a")
+		case strings.HasPrefix(a, "+"):
+			s.allExported = s.allExported && !strings.Contains(a, "a")
+		case i > 0 && strings.HasSuffix(args[i-1], "o") && args[i-1] != "--": // set -o pipefail
+			s.allExported = s.allExported || a == "allexport"
+		default:
+			s.args = append(slices.Clone(s.args[:1]), args[i:]...)
+			return
+		}
+	}
+}
+
+// function follows a function's body: its arguments are its own, and so are the variables that it says are.
+func (s *shell) function(body *syntax.Stmt, argv []string) {
+	if s.depth >= maxCalls {
+		return
+	}
+	s.depth++
+	defer func() { s.depth-- }()
+	args, returned, locals := s.args, s.returned, s.locals
+	s.args, s.returned, s.locals = append(slices.Clone(s.args[:1]), argv[1:]...), nil, map[string]variable{}
+	s.list([]*syntax.Stmt{body})
+	for _, r := range s.returned {
+		s.state = s.merge(s.state, r)
+	}
+	for name, v := range s.locals {
+		s.vars[name] = v
+	}
+	s.args, s.returned, s.locals = args, returned, locals
+}
+
+func (s *shell) declare(c *syntax.DeclClause) {
+	export := c.Variant.Value == "export"
+	for _, a := range c.Args {
+		name := ""
+		switch {
+		case a.Name != nil:
+			name = a.Name.Value
+		case a.Value != nil: // a flag, or a word that is NAME=VALUE only when it is known
+			word := s.literal(a.Value)
+			if export = export || strings.HasPrefix(word, "-") && strings.Contains(word, "x"); strings.HasPrefix(word, "-") {
+				continue
+			}
+			var v string
+			var ok bool
+			if name, v, ok = strings.Cut(word, "="); ok && syntax.ValidName(name) {
+				s.set(name, v)
+			}
+		}
+		if c.Variant.Value == "local" && s.locals != nil && name != "" {
+			if _, again := s.locals[name]; !again {
+				s.locals[name] = s.vars[name]
+			}
+		}
+		if a.Name != nil && !a.Naked {
+			s.set(name, s.value(a))
+		}
+		if export && name != "" {
 			s.exported[name] = true
 		}
 	}
 }
 
-func (s *shell) builtinSet(args []string) {
-	for i, a := range args {
-		switch {
-		case a == "--":
-			s.args = append([]string{"sh"}, args[i+1:]...)
-			return
-		case strings.HasPrefix(a, "-") && strings.Contains(a, "a"):
-			s.allExp = true
-		}
-	}
-}
-
-func (s *shell) set(name, value string, chained bool) {
-	old, was := s.get(name)
-	if s.loop > 0 || (s.cond > 0 || chained) && was && old != "" && old != value {
-		value = unknown
-	}
-	s.vars[name] = value
-}
-
-func (s *shell) get(name string) (string, bool) {
-	if v, ok := s.vars[name]; ok {
-		return v, true
-	}
-	if v, ok := s.host.env(name); ok {
-		return v, true
-	}
-	if name == "HOSTNAME" && s.hostname != "" {
-		return s.hostname, true
-	}
-	return "", false
-}
-
-func assignment(t token) (name string, value []segment, ok bool) {
-	if len(t.seg) == 0 || t.seg[0].kind != segText || t.seg[0].quoted {
-		return "", nil, false
-	}
-	name, rest, ok := strings.Cut(t.seg[0].text, "=")
-	if !ok || name == "" || nameLen(name) != len(name) {
-		return "", nil, false
-	}
-	value = append([]segment{{text: rest, quoted: true}}, t.seg[1:]...)
-	return name, value, true
-}
-
-// expand makes of one written word the words it stands for: an unquoted
-// variable may be several, or none.
-func (s *shell) expand(t token, split bool) []string {
-	var out []string
-	var cur strings.Builder
-	open := false
-	for _, g := range t.seg {
-		var v string
-		switch g.kind {
-		case segText:
-			v, open = g.text, true
-		case segCommand:
-			v = s.substitute(g.text)
-		case segVar:
-			if (g.text == "@" || g.text == "*") && len(s.args) > 1 && split {
-				out = append(out, s.args[1:len(s.args)-1]...)
-				cur.WriteString(s.args[len(s.args)-1])
-				open = true
-				continue
-			}
-			v = s.parameter(g.text)
-		}
-		if g.quoted || !split || g.kind == segText {
-			cur.WriteString(v)
-			open = open || g.quoted || v != ""
-			continue
-		}
-		f := strings.Fields(v)
-		for i, w := range f {
-			if i > 0 {
-				out = append(out, cur.String())
-				cur.Reset()
-			}
-			cur.WriteString(w)
-			open = true
-		}
-	}
-	if open {
-		out = append(out, cur.String())
-	}
-	return out
-}
-
-func (s *shell) substitute(cmd string) string {
-	f := strings.Fields(cmd)
-	if len(f) == 0 || len(f) > 2 || f[0] != "hostname" && f[0] != "uname" {
+// value is what an assignment gives its variable.
+func (s *shell) value(a *syntax.Assign) string {
+	if a.Array != nil || a.Index != nil {
 		return unknown
 	}
-	known := s.hostname
-	if f[0] == "uname" && (len(f) == 1 || f[1] != "-n") {
-		return unknown
+	v := ""
+	if a.Value != nil {
+		v = s.literal(a.Value)
 	}
-	if f[0] == "hostname" && len(f) == 2 {
-		switch f[1] {
-		case "-s", "--short":
-		case "-f", "--fqdn":
-			known = s.fqdn
-		case "-i", "-I":
-			known = s.ip
-		default:
-			return unknown
+	if a.Append {
+		old, ok := s.get(a.Name.Value)
+		if !ok { // the image may set it
+			old = unknown
 		}
-	}
-	if known == "" {
-		return unknown
-	}
-	return known
-}
-
-// parameter is the value of what stands between the braces of ${…}.
-func (s *shell) parameter(expr string) string {
-	n := nameLen(expr)
-	if n == 0 {
-		if len(expr) == 1 && expr[0] >= '0' && expr[0] <= '9' && int(expr[0]-'0') < len(s.args) {
-			return s.args[expr[0]-'0']
-		}
-		if expr == "@" || expr == "*" {
-			return ""
-		}
-		return unknown
-	}
-	name, op := expr[:n], expr[n:]
-	v, ok := s.get(name)
-	word := func(skip int) string { return s.inner(op[skip:]) }
-	switch {
-	case op == "":
-		if !ok {
-			return unknown // the image may set it
-		}
-		return v
-	case strings.HasPrefix(op, ":-"), strings.HasPrefix(op, ":="):
-		if v == "" {
-			return word(2)
-		}
-		return v
-	case strings.HasPrefix(op, "-"), strings.HasPrefix(op, "="):
-		if !ok {
-			return word(1)
-		}
-		return v
-	case strings.HasPrefix(op, ":+"):
-		if v == "" {
-			return ""
-		}
-		return word(2)
-	case strings.HasPrefix(op, ":?"), strings.HasPrefix(op, "?"):
-		if !ok {
-			return unknown
-		}
-		return v
-	case ok && (op[0] == '#' || op[0] == '%'):
-		return trimPattern(v, op)
-	}
-	return unknown
-}
-
-func (s *shell) inner(text string) string {
-	var out strings.Builder
-	for i, t := range lex(text) {
-		if i > 0 {
-			out.WriteString(" ")
-		}
-		out.WriteString(t.op + strings.Join(s.expand(t, false), " "))
-	}
-	return out.String()
-}
-
-// trimPattern does ${v#p}, ${v##p}, ${v%p} and ${v%%p}.
-func trimPattern(v, op string) string {
-	if strings.Contains(v, unknown) {
-		return unknown
-	}
-	front, pattern := op[0] == '#', op[1:]
-	longest := pattern != "" && pattern[0] == op[0]
-	if longest {
-		pattern = pattern[1:]
-	}
-	// A "*" of the shell crosses slashes, one of path.Match does not.
-	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
-	for i := 0; i <= len(v); i++ {
-		n := i
-		if longest {
-			n = len(v) - i
-		}
-		cut, keep := v[:n], v[n:]
-		if !front {
-			keep, cut = v[:len(v)-n], v[len(v)-n:]
-		}
-		if ok, err := path.Match(flat(pattern), flat(cut)); err == nil && ok {
-			return keep
-		}
+		v = old + v
 	}
 	return v
 }

@@ -1,250 +1,202 @@
 package controlplane
 
-import "strings"
+import (
+	"slices"
+	"strings"
 
-// A shell script is read only far enough to learn how it would start etcd:
-// words, quotes, variables, and where one command ends. Whatever would have to
-// be run to be known (a command substitution) becomes the mark unknown, which
-// no value in a command line can contain.
-const unknown = "\x00"
-
-type segKind int
-
-const (
-	segText segKind = iota
-	segVar          // the inside of ${…}, or a bare name
-	segCommand
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/syntax"
 )
 
-type segment struct {
-	kind   segKind
-	text   string
-	quoted bool
-}
-
-// token is a word, or an operator (op != "").
-type token struct {
-	op  string
-	seg []segment
-}
-
-func (t token) literal() (string, bool) {
-	if len(t.seg) == 1 && t.seg[0].kind == segText && !t.seg[0].quoted {
-		return t.seg[0].text, true
-	}
-	return "", false
-}
-
-type lexer struct {
-	in  string
-	pos int
-	out []token
-	cur *token
-	// heredocs are delimiters whose bodies follow the current line.
-	heredocs []string
-}
-
-func lex(script string) []token {
-	l := &lexer{in: script}
-	for l.pos < len(l.in) {
-		l.next()
-	}
-	l.endWord()
-	return l.out
-}
-
-func (l *lexer) endWord() {
-	if l.cur != nil {
-		l.out = append(l.out, *l.cur)
-		l.cur = nil
-	}
-}
-
-func (l *lexer) add(kind segKind, text string, quoted bool) {
-	if l.cur == nil {
-		l.cur = &token{}
-	}
-	if n := len(l.cur.seg); n > 0 && kind == segText && l.cur.seg[n-1].kind == segText && l.cur.seg[n-1].quoted == quoted {
-		l.cur.seg[n-1].text += text
-		return
-	}
-	l.cur.seg = append(l.cur.seg, segment{kind, text, quoted})
-}
-
-func (l *lexer) op(op string) {
-	l.endWord()
-	l.out = append(l.out, token{op: op})
-	l.pos += len(op)
-}
-
-func (l *lexer) next() {
-	c := l.in[l.pos]
-	switch {
-	case c == '\\':
-		l.escape()
-	case c == '\n':
-		l.op("\n")
-		l.skipHeredocs()
-	case c == ' ' || c == '\t' || c == '\r':
-		l.endWord()
-		l.pos++
-	case c == '#' && l.cur == nil:
-		if i := strings.IndexByte(l.in[l.pos:], '\n'); i >= 0 {
-			l.pos += i
-		} else {
-			l.pos = len(l.in)
+// fields makes of written words the words that a program gets: an unquoted variable may be several, or none.
+func (s *shell) fields(words ...*syntax.Word) []string {
+	var out []string
+	for _, w := range words {
+		copied := &syntax.Word{Parts: s.known(w.Parts)}
+		braces := *copied
+		if syntax.SplitBraces(&braces) { // how many that is, its author chooses
+			out = append(out, unknown)
+			continue
 		}
-	case c == '\'':
-		end := strings.IndexByte(l.in[l.pos+1:], '\'')
-		if end < 0 {
-			end = len(l.in) - l.pos - 1
+		f, err := expand.Fields(&expand.Config{Env: variables{s}}, copied)
+		if err != nil {
+			f = []string{unknown}
 		}
-		l.add(segText, l.in[l.pos+1:l.pos+1+end], true)
-		l.pos += end + 2
-	case c == '"':
-		l.doubleQuoted()
-	case c == '$' || c == '`':
-		l.expansion(false)
-	case c == '<' || c == '>':
-		l.redirect()
-	case strings.IndexByte(";&|()", c) >= 0:
-		op := string(c)
-		if l.pos+1 < len(l.in) && (c == '&' || c == '|' || c == ';') && l.in[l.pos+1] == c {
-			op += string(c)
-		}
-		l.op(op)
-	default:
-		l.add(segText, string(c), false)
-		l.pos++
-	}
-}
-
-func (l *lexer) escape() {
-	if l.pos+1 < len(l.in) {
-		// A backslash before the line's end joins two lines; files written on
-		// Windows have a carriage return in between.
-		if rest := l.in[l.pos+1:]; strings.HasPrefix(rest, "\r\n") {
-			l.pos++
-		} else if rest[0] != '\n' {
-			l.add(segText, rest[:1], true)
-		}
-	}
-	l.pos += 2
-}
-
-func (l *lexer) doubleQuoted() {
-	l.add(segText, "", true)
-	for l.pos++; l.pos < len(l.in); {
-		switch c := l.in[l.pos]; {
-		case c == '"':
-			l.pos++
-			return
-		case c == '\\' && l.pos+1 < len(l.in) && strings.IndexByte("$`\"\\\n", l.in[l.pos+1]) >= 0:
-			if l.in[l.pos+1] != '\n' {
-				l.add(segText, l.in[l.pos+1:l.pos+2], true)
+		for _, v := range f {
+			if len(v) > maxValue {
+				v = unknown
 			}
-			l.pos += 2
-		case c == '$' || c == '`':
-			l.expansion(true)
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// literal is a word's text, not split.
+func (s *shell) literal(w *syntax.Word) string {
+	v, err := expand.Literal(&expand.Config{Env: variables{s}}, &syntax.Word{Parts: s.known(w.Parts)})
+	if err != nil {
+		return unknown
+	}
+	return v
+}
+
+// mark stands in a word for what is not known of it. The library hands on what is in quotes as it is.
+func mark(v string) syntax.WordPart { return &syntax.SglQuoted{Value: v} }
+
+// known copies a word's parts, with a mark for each that cannot be told without running it. What is left, the library expands.
+func (s *shell) known(parts []syntax.WordPart) []syntax.WordPart {
+	var out []syntax.WordPart
+	for i, p := range parts {
+		switch p := p.(type) {
+		case *syntax.SglQuoted:
+			out = append(out, p)
+		case *syntax.Lit:
+			if i == 0 && strings.HasPrefix(p.Value, "~") { // somebody's home
+				out = append(out, mark(unknown))
+				continue
+			}
+			out = append(out, p)
+		case *syntax.DblQuoted:
+			quoted := *p
+			quoted.Parts = s.known(p.Parts)
+			out = append(out, &quoted)
+		case *syntax.ParamExp:
+			out = append(out, s.parameter(p))
+		case *syntax.CmdSubst:
+			out = append(out, mark(s.substitute(p)))
+		case *syntax.ArithmExp:
+			if !s.arithmKnown(p.X) {
+				s.forget(p)
+				out = append(out, mark(unknown))
+				continue
+			}
+			out = append(out, p)
 		default:
-			l.add(segText, string(c), true)
-			l.pos++
+			out = append(out, mark(unknown))
 		}
 	}
+	return out
 }
 
-// expansion reads what begins with $ or a backquote.
-func (l *lexer) expansion(quoted bool) {
-	rest := l.in[l.pos:]
+// parameter leaves a ${…} to the library where all that it needs is known.
+func (s *shell) parameter(p *syntax.ParamExp) syntax.WordPart {
+	if p.Param == nil || p.Excl || p.Width || p.IsSet || p.Names != 0 || p.Index != nil || p.Flags != nil || p.Modifiers != nil || p.NestedParam != nil {
+		return mark(unknown)
+	}
+	name := p.Param.Value
+	v, set := s.get(name)
+	if !syntax.ValidName(name) {
+		of := variables{s}.Get(name)
+		v, set = of.String(), of.Set || len(name) > 0 && name[0] >= '0' && name[0] <= '9' // an argument that is not there is empty
+	}
+	if p.Exp != nil && slices.Contains(defaults, p.Exp.Op) && p.Exp.Word != nil {
+		return s.orElse(p)
+	}
+	if name == "@" || name == "*" {
+		if p.Exp == nil && p.Repl == nil && !p.Length && p.Slice == nil || s.argsKnown() && s.operandsKnown(p) {
+			return p
+		}
+		return mark(unknown)
+	}
 	switch {
-	case rest[0] == '`':
-		end := strings.IndexByte(rest[1:], '`')
-		if end < 0 {
-			end = len(rest) - 1
-		}
-		l.add(segCommand, rest[1:1+end], quoted)
-		l.pos += min(end+2, len(rest))
-	case strings.HasPrefix(rest, "$("):
-		n := balanced(rest[1:], '(', ')')
-		l.add(segCommand, strings.TrimSuffix(rest[2:1+n], ")"), quoted)
-		l.pos += 1 + n
-	case strings.HasPrefix(rest, "${"):
-		n := balanced(rest[1:], '{', '}')
-		l.add(segVar, strings.TrimSuffix(rest[2:1+n], "}"), quoted)
-		l.pos += 1 + n
-	default:
-		n := nameLen(rest[1:])
-		if n == 0 && len(rest) > 1 && strings.IndexByte("@*#?0123456789", rest[1]) >= 0 {
-			n = 1
-		}
-		if n == 0 {
-			l.add(segText, "$", quoted)
-		} else {
-			l.add(segVar, rest[1:1+n], quoted)
-		}
-		l.pos += 1 + n
+	case !set, name == "#" && !s.argsKnown(): // the image may set it
+		return mark(unknown)
+	case p.Exp == nil && p.Repl == nil && !p.Length && p.Slice == nil:
+		return p
+	case strings.Contains(v, unknown) || !s.operandsKnown(p):
+		return mark(unknown)
 	}
+	return p
 }
 
-// balanced is the length of s up to the bracket that closes its first one.
-func balanced(s string, open, shut byte) int {
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case open:
-			depth++
-		case shut:
-			if depth--; depth == 0 {
-				return i + 1
+// defaults are the operators that say what to take where a variable is set, or is not.
+var defaults = []syntax.ParExpOperator{syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
+	syntax.AssignUnset, syntax.AssignUnsetOrNull}
+
+// orElse is ${NAME:-WORD} and its like: the library chooses, among what is known of the word.
+func (s *shell) orElse(p *syntax.ParamExp) syntax.WordPart {
+	copied, exp := *p, *p.Exp
+	exp.Word = &syntax.Word{Parts: s.known(p.Exp.Word.Parts)}
+	copied.Exp = &exp
+	return &copied
+}
+
+// operandsKnown says that all other words in a ${…} are known: patterns, replacements, offsets.
+func (s *shell) operandsKnown(p *syntax.ParamExp) bool {
+	var words []*syntax.Word
+	if p.Exp != nil {
+		words = append(words, p.Exp.Word)
+	}
+	if p.Repl != nil {
+		words = append(words, p.Repl.Orig, p.Repl.With)
+	}
+	for _, w := range words {
+		if w != nil && (strings.Contains(s.literal(w), unknown) || s.runs(w)) {
+			return false
+		}
+	}
+	return p.Slice == nil || s.arithmKnown(p.Slice.Offset) && s.arithmKnown(p.Slice.Length)
+}
+
+// runs tells whether a word has commands in it, which only a copy of it can do without.
+func (s *shell) runs(n syntax.Node) (found bool) {
+	syntax.Walk(n, func(n syntax.Node) bool {
+		switch n.(type) {
+		case *syntax.CmdSubst, *syntax.ProcSubst, *syntax.ArithmExp:
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
+// arithmKnown says that every variable in an expression is known.
+func (s *shell) arithmKnown(x syntax.ArithmExpr) bool {
+	if x == nil {
+		return true
+	}
+	ok := true
+	syntax.Walk(x, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.Lit:
+			if syntax.ValidName(n.Value) {
+				v, set := s.get(n.Value)
+				ok = ok && set && number(v) != 0 || ok && v == "0"
 			}
+		case *syntax.ParamExp:
+			_, unknowable := s.parameter(n).(*syntax.SglQuoted)
+			ok = ok && !unknowable
+			return false
+		case *syntax.CmdSubst, *syntax.ProcSubst:
+			ok = false
 		}
-	}
-	return len(s)
+		return ok
+	})
+	return ok
 }
 
-func nameLen(s string) int {
-	i := 0
-	for i < len(s) && (s[i] == '_' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z' || i > 0 && s[i] >= '0' && s[i] <= '9') {
-		i++
+// substitute knows what a few commands print.
+func (s *shell) substitute(c *syntax.CmdSubst) string {
+	if len(c.Stmts) != 1 {
+		return unknown
 	}
-	return i
-}
-
-// redirect reads one redirection, drops the file descriptor before it, and
-// emits the operator ">", whose next word is the target.
-func (l *lexer) redirect() {
-	if l.cur != nil {
-		if fd, ok := l.cur.literal(); ok && strings.Trim(fd, "0123456789") == "" {
-			l.cur = nil
-		}
+	call, ok := c.Stmts[0].Cmd.(*syntax.CallExpr)
+	if !ok || len(call.Assigns) > 0 {
+		return unknown
 	}
-	l.endWord()
-	start := l.pos
-	for l.pos < len(l.in) && strings.IndexByte("<>&|", l.in[l.pos]) >= 0 {
-		l.pos++
+	argv := s.fields(call.Args...)
+	known := ""
+	switch strings.Join(argv, " ") {
+	case "hostname", "hostname -s", "hostname --short", "uname -n":
+		known = s.hostname
+	case "hostname -f", "hostname --fqdn":
+		known = s.fqdn
+	case "hostname -i", "hostname -I":
+		known = s.ip
 	}
-	op := l.in[start:l.pos]
-	if op == "<<" {
-		if l.pos < len(l.in) && l.in[l.pos] == '-' {
-			l.pos++
-		}
-		line, _, _ := strings.Cut(l.in[l.pos:], "\n")
-		if f := strings.Fields(line); len(f) > 0 {
-			l.heredocs = append(l.heredocs, strings.Trim(f[0], `'"\`))
-		}
+	if known == "" {
+		return unknown
 	}
-	l.out = append(l.out, token{op: ">"})
-}
-
-func (l *lexer) skipHeredocs() {
-	for _, delim := range l.heredocs {
-		for l.pos < len(l.in) {
-			line, _, _ := strings.Cut(l.in[l.pos:], "\n")
-			l.pos = min(l.pos+len(line)+1, len(l.in))
-			if strings.TrimSpace(line) == delim {
-				break
-			}
-		}
-	}
-	l.heredocs = nil
+	return known
 }
