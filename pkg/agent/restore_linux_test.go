@@ -84,7 +84,7 @@ func TestRestoreHandlers(t *testing.T) {
 	}
 
 	to := datadir.ExchangeRequest{Place: m.place, Inode: b.Inode, Exists: true}
-	if e := ask(t, RequestExchange, to).refusal("its etcd still runs"); e.Code != CodeLocked {
+	if e := ask(t, RequestExchange, to).refusal(`db is locked by process `); e.Code != CodeLocked {
 		t.Errorf("%+v", e)
 	}
 	m.Stop()

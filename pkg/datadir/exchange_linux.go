@@ -171,7 +171,7 @@ func lockDatabase(ctx context.Context, path string, deadline time.Time) (f *os.F
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		if !time.Now().Before(deadline) {
-			return nil, fmt.Errorf("%w: %s is locked, so its etcd still runs", ErrLocked, path)
+			return nil, fmt.Errorf("%w: %s is locked%s", ErrLocked, path, whose(path))
 		}
 		select {
 		case <-ctx.Done():

@@ -17,6 +17,8 @@ const (
 	// strayFor is how long to look for an etcd that was waiting for the lock while the folders were exchanged. It tries
 	// every 50 ms.
 	strayFor = 300 * time.Millisecond
+	// settleFor is how long to look again while a lock comes and goes. A client waits longer for the frozen member.
+	settleFor = 2 * time.Second
 )
 
 // Hot exchanges `member` and the folder of that inode while etcd runs, in steps: it checks everything that can be
@@ -50,9 +52,6 @@ func (h host) hot(ctx context.Context, r HotRequest, orders <-chan Order, tell f
 		return nil, err
 	}
 	s.close() // another process may have come since
-	if err := s.look(ctx); err != nil {
-		return nil, err
-	}
 	if err := s.freeze(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrThawed, err)
 	}
@@ -225,14 +224,40 @@ func (s *hotSwitch) point(ctx context.Context, at Point, limit time.Duration, or
 	}
 }
 
-func (s *hotSwitch) freeze(ctx context.Context) (err error) {
+// freeze sees to it that nothing writes to the data that has to leave. Between a look at its lock and the next thing that
+// is done to it, an etcd can start, one that was killed can end, and somebody who only looks can have it: then it is looked
+// again, until nothing changes any more.
+func (s *hotSwitch) freeze(ctx context.Context) error {
+	poll := time.NewTicker(lockPoll)
+	defer poll.Stop()
+	for deadline := time.Now().Add(settleFor); ; {
+		err := s.look(ctx)
+		if err == nil {
+			err = s.freezeNow(ctx)
+		}
+		if !errors.Is(err, ErrLocked) && !errors.Is(err, errGone) {
+			return err
+		}
+		if !time.Now().Before(deadline) {
+			return fmt.Errorf("%w, for %v", err, settleFor)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the lock of %s: %w", s.held, context.Cause(ctx))
+		case <-poll.C:
+		}
+		s.close()
+	}
+}
+
+func (s *hotSwitch) freezeNow(ctx context.Context) (err error) {
 	if s.out != nil {
 		return s.freezeOut(ctx)
 	}
 	if s.now.Inode == s.e.Inode {
 		return nil
 	}
-	s.lock, err = lockDatabase(ctx, database(s.e.member()), time.Now())
+	s.lock, err = lockDatabase(ctx, s.held, time.Now())
 	return err
 }
 

@@ -305,15 +305,7 @@ func TestHotWithoutEtcd(t *testing.T) {
 	r.at(Frozen)
 	m.Start(t) // waits for the lock
 	pid := m.Process().Pid
-	until(t, "etcd has opened its database", func() bool {
-		fds, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/fd/*")
-		for _, fd := range fds {
-			if to, err := os.Readlink(fd); err == nil && to == m.DB {
-				return true
-			}
-		}
-		return false
-	})
+	until(t, "etcd has opened its database", func() bool { return m.opened(pid) })
 	r.order(OrderGo)
 	if done, err := r.end(); err != nil || done.Inode != b.Inode || done.Killed != pid {
 		t.Fatalf("%+v, %v", done, err)
@@ -369,6 +361,17 @@ func TestThawWhileItStops(t *testing.T) {
 	}
 	idle()
 	m.runsOn(t, pid, m.inspect(t).Inode)
+}
+
+// opened tells whether a process has opened the member's database; it may wait for its lock yet.
+func (m *member) opened(pid int) bool {
+	fds, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/fd/*")
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && to == m.DB {
+			return true
+		}
+	}
+	return false
 }
 
 func until(t *testing.T, what string, is func() bool) {

@@ -37,6 +37,9 @@ const (
 	etcdName = "etcd"
 )
 
+// errGone: a process ended before what was meant for it. With it its locks are gone.
+var errGone = errors.New("it is gone")
+
 // holder finds the etcd that holds a database; nil when nobody does. It refuses what is not exactly one etcd. It sees
 // the processes of its own PID namespace only.
 func holder(path string) (*process, error) {
@@ -65,11 +68,14 @@ func holder(path string) (*process, error) {
 	if err == nil {
 		err = p.signal(0)
 	}
-	if err != nil {
-		p.close()
-		return nil, err
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	p.close()
+	if errors.Is(err, errGone) {
+		return nil, nil
+	}
+	return nil, err
 }
 
 // runningOn is the etcd that runs on a member's data; nil when none does. One that has let go of its database is waited for:
@@ -125,14 +131,28 @@ func logLocked(dir string) (bool, error) {
 }
 
 func (p *process) isEtcd() error {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
-	if err != nil {
+	name, err := nameOf(p.pid)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
+		return fmt.Errorf("look at process %d: %w", p.pid, errGone)
+	case err != nil:
 		return fmt.Errorf("%w: process %d: %w", ErrHolder, p.pid, err)
-	}
-	if name := strings.TrimSpace(string(comm)); name != etcdName {
+	case name != etcdName:
 		return fmt.Errorf("%w: process %d is called %q, not %q", ErrHolder, p.pid, name, etcdName)
 	}
 	return nil
+}
+
+// nameOf is what the kernel calls a process.
+func nameOf(pid int) (string, error) {
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(comm)), err
+}
+
+// ended tells whether none of its threads is left; somebody may have to be told yet.
+func (p *process) ended() bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
 }
 
 func (p *process) close() {
@@ -142,7 +162,11 @@ func (p *process) close() {
 }
 
 func (p *process) signal(s unix.Signal) error {
-	if err := unix.PidfdSendSignal(p.fd, s, nil, 0); err != nil {
+	err := unix.PidfdSendSignal(p.fd, s, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal process %d: %w: %w", p.pid, errGone, err)
+	}
+	if err != nil {
 		return fmt.Errorf("signal process %d: %w", p.pid, err)
 	}
 	return nil
@@ -167,6 +191,9 @@ func (p *process) freeze(ctx context.Context) (err error) {
 		if err != nil || stopped {
 			return err
 		}
+		if p.ended() {
+			return fmt.Errorf("freeze process %d: %w", p.pid, errGone)
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("freeze process %d: %w", p.pid, context.Cause(ctx))
@@ -184,7 +211,7 @@ func (p *process) stopped() (all bool, seen string, err error) {
 		return false, "", err
 	}
 	if len(tasks) == 0 {
-		return false, "", fmt.Errorf("look at process %d: it is gone", p.pid)
+		return false, "", fmt.Errorf("look at process %d: %w", p.pid, errGone)
 	}
 	for _, path := range tasks {
 		b, err := os.ReadFile(path)
@@ -246,7 +273,7 @@ func lockedBy(path string) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		pids := flocksOn(string(locks), id)
+		pids := flocksOn(string(locks), id, "WRITE")
 		if slices.Contains(pids, -1) || len(pids) > 1 {
 			return 0, fmt.Errorf("%w: %s is locked by processes %v", ErrHolder, path, pids)
 		}
@@ -261,11 +288,34 @@ func lockedBy(path string) (int, error) {
 	return 0, nil
 }
 
+// whose says who has locked a file, as the end of a sentence. With a READ lock somebody looks at a database that no etcd has.
+func whose(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	id, err := lockID(f)
+	if err != nil {
+		return ""
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return ""
+	}
+	for _, pid := range flocksOn(string(locks), id, "WRITE", "READ") {
+		if name, err := nameOf(pid); err == nil {
+			return fmt.Sprintf(" by process %d, %q", pid, name)
+		}
+	}
+	return " by a process that cannot be seen from here"
+}
+
 // flocksOn reads lines like "7: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; who only waits for a lock has "->" in front.
-func flocksOn(locks, id string) (pids []int) {
+func flocksOn(locks, id string, kinds ...string) (pids []int) {
 	for line := range strings.Lines(locks) {
 		f := strings.Fields(line)
-		if len(f) < 6 || f[1] != "FLOCK" || f[3] != "WRITE" || f[5] != id {
+		if len(f) < 6 || f[1] != "FLOCK" || !slices.Contains(kinds, f[3]) || f[5] != id {
 			continue
 		}
 		pid, err := strconv.Atoi(f[4])

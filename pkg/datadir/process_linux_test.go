@@ -2,9 +2,12 @@ package datadir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -19,11 +22,14 @@ func TestFlocksOn(t *testing.T) {
 4: FLOCK  ADVISORY  WRITE 79 08:02:5678 0 EOF
 5: FLOCK  ADVISORY  WRITE 0 00:2d:1 0 EOF
 `
-	if got := flocksOn(locks, "08:01:5678"); len(got) != 1 || got[0] != 1234 {
+	if got := flocksOn(locks, "08:01:5678", "WRITE"); len(got) != 1 || got[0] != 1234 {
 		t.Errorf("%v", got)
 	}
-	if got := flocksOn(locks, "00:2d:1"); len(got) != 1 || got[0] != -1 {
+	if got := flocksOn(locks, "00:2d:1", "WRITE"); len(got) != 1 || got[0] != -1 {
 		t.Errorf("a process that cannot be seen: %v", got)
+	}
+	if got := flocksOn(locks, "08:01:5678", "WRITE", "READ"); !slices.Equal(got, []int{1234, 78}) {
+		t.Errorf("with those who only look: %v", got)
 	}
 }
 
@@ -121,5 +127,32 @@ func TestHotWhileItDefragments(t *testing.T) {
 	t.Logf("%d times defragmented, %d times without a lock when it was looked", rounds, unlocked)
 	if s := m.restart(t); s.Header.Revision != b.Revision {
 		t.Errorf("revision %d, built was %d", s.Header.Revision, b.Revision)
+	}
+}
+
+// TestFreezeWhatEnds: a process that was killed cannot be frozen, and need not be, whether its parent has noticed or not.
+func TestFreezeWhatEnds(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{pid: cmd.Process.Pid}
+	var err error
+	if p.fd, err = unix.PidfdOpen(p.pid, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	if p.ended() {
+		t.Error("ended, it is said, and it runs")
+	}
+	if err := p.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.freeze(t.Context()); !errors.Is(err, errGone) {
+		t.Errorf("ended: %v", err)
+	}
+	_ = cmd.Wait()
+	if err := p.freeze(t.Context()); !errors.Is(err, errGone) {
+		t.Errorf("ended, and its parent knows: %v", err)
 	}
 }
