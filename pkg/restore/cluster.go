@@ -35,7 +35,7 @@ type cluster interface {
 	// Budget returns nil when there is none of that name.
 	Budget(ctx context.Context, namespace, name string) (*policyv1.PodDisruptionBudget, error)
 	DeleteBudget(ctx context.Context, b *policyv1.PodDisruptionBudget) error
-	// CreateBudget does nothing when there is one.
+	// CreateBudget does nothing when there is one, and returns a leavingError when that one is being deleted.
 	CreateBudget(ctx context.Context, b *policyv1.PodDisruptionBudget) error
 
 	Retention(ctx context.Context, w workload) (*appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy, error)

@@ -204,7 +204,11 @@ func (sc *scene) findBudgets(ctx context.Context, d Deps, p controlplane.Control
 			if err != nil {
 				return fmt.Errorf("read disruption budget %s/%s: %w", ns, b.Name, err)
 			}
-			if slices.ContainsFunc(sets, func(s labels.Set) bool { return sel.Matches(s) }) {
+			switch {
+			case !slices.ContainsFunc(sets, func(s labels.Set) bool { return sel.Matches(s) }):
+			case len(b.Finalizers) > 0:
+				sc.notes = append(sc.notes, staysAsItIs(&b))
+			default:
 				sc.budgets = append(sc.budgets, b)
 			}
 		}

@@ -176,7 +176,17 @@ func (k kube) DeleteBudget(ctx context.Context, b *policyv1.PodDisruptionBudget)
 
 func (k kube) CreateBudget(ctx context.Context, b *policyv1.PodDisruptionBudget) error {
 	_, err := k.Policy.PodDisruptionBudgets(b.Namespace).Create(ctx, b, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	if apierrors.IsAlreadyExists(err) {
+		there, err := k.Budget(ctx, b.Namespace, b.Name)
+		switch {
+		case err != nil:
+			return err
+		case there == nil || there.DeletionTimestamp != nil:
+			return &leavingError{there}
+		}
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("create disruption budget %s/%s: %w", b.Namespace, b.Name, err)
 	}
 	return nil

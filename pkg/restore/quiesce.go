@@ -230,8 +230,12 @@ func splitName(object string) (namespace, name string) {
 func (r *run) budgetAway(ctx context.Context, t *plan.Task) error {
 	ns, name := splitName(t.Object)
 	b, err := r.c.Budget(ctx, ns, name)
-	if err != nil || b == nil {
+	if err != nil || b == nil || b.DeletionTimestamp != nil {
 		return err
+	}
+	if len(b.Finalizers) > 0 { // since the plan was made
+		r.d.Report.Warn("%s", staysAsItIs(b))
+		return nil
 	}
 	saved := policyv1.PodDisruptionBudget{
 		ObjectMeta: metav1.ObjectMeta{Name: b.Name, Namespace: b.Namespace, Labels: b.Labels, Annotations: b.Annotations, OwnerReferences: b.OwnerReferences},
@@ -248,7 +252,7 @@ func (r *run) budgetCreate(ctx context.Context, t *plan.Task) error {
 	if known, err := t.Recall(&saved); err != nil || !known {
 		return err
 	}
-	return r.c.CreateBudget(ctx, &saved)
+	return r.budgetAnew(ctx, &saved)
 }
 
 func (r *run) budgetBack(ctx context.Context, t *plan.Task) error {

@@ -79,6 +79,9 @@ func (c *client) CreateBudget(_ context.Context, b *policyv1.PodDisruptionBudget
 	if err := c.alive(); err != nil {
 		return err
 	}
+	if there := c.budgets[b.Name]; there != nil && there.DeletionTimestamp != nil {
+		return &leavingError{there}
+	}
 	c.budgets[b.Name] = b
 	return nil
 }

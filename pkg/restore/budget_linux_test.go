@@ -1,0 +1,76 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+const guard = "example.com/guard"
+
+// deleteSoon puts a budget of that name in the way, which is being deleted and held by a finalizer.
+func (w *world) deleteSoon(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budgets[name] = &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: testNamespace, UID: "guarded",
+		DeletionTimestamp: new(metav1.Now()), Finalizers: []string{guard}}}
+}
+
+// TestBudgetThatLeaves: where one of its name is still being deleted, a budget is not restored yet.
+func TestBudgetThatLeaves(t *testing.T) {
+	t.Parallel()
+	const name = "kube-apiserver-pdb"
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	run := r.runner(c)
+	serve := run.Actions[kindServe]
+	run.Actions[kindServe] = action{do: func(ctx context.Context, task *plan.Task) error {
+		w.deleteSoon(name)
+		return serve.Do(ctx, task)
+	}}
+	r.cfg.Timeout = 15 * time.Second
+	err := run.Run(t.Context(), r.op)
+	var refused *Refusal
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, guard) || !strings.Contains(refused.Hint, "kubectl patch poddisruptionbudget -n "+testNamespace+" "+name) {
+		t.Fatalf("counts as restored: %v", err)
+	}
+	go func() {
+		time.Sleep(2 * poll)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.budgets, name)
+	}()
+	second, c := w.again()
+	if err := second.runner(c).Run(t.Context(), second.op); err != nil {
+		t.Fatal(err)
+	}
+	w.isRestored(second)
+	if b := w.budgets[name]; b == nil || b.DeletionTimestamp != nil {
+		t.Errorf("the budget is %+v", b)
+	}
+}
+
+// TestBudgetStays: one that got a finalizer since the plan was made could not be brought back by an undo.
+func TestBudgetStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.budgets["kube-apiserver-pdb"].Finalizers = []string{guard}
+	c := w.client(-1)
+	r := w.operate(c)
+	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	w.isRestored(r)
+	if b := w.budgets["kube-apiserver-pdb"]; b == nil || b.UID != "1" || !slices.Equal(b.Finalizers, []string{guard}) {
+		t.Errorf("the budget is %+v", b)
+	}
+}
