@@ -27,6 +27,8 @@ NODES ?= 1
 ETCD  ?= 3.6.8-0
 NAME  ?= dev
 RUN   ?=
+# For `make unit`: so many busy loops beside the tests.
+LOAD  ?= 0
 
 .PHONY: help
 help: ## list the targets
@@ -93,8 +95,8 @@ test: build testbed-bin testbed ## every test: unit, streaming, dist, e2e
 	go run ./hack/suites unit streaming dist e2e
 
 .PHONY: unit
-unit: testbed-bin $(AGENTS) ## tests without a cluster, but with real etcd processes (RUN=regexp)
-	go run ./hack/suites -run '$(RUN)' unit
+unit: testbed-bin $(AGENTS) ## tests without a cluster, but with real etcd processes (RUN=regexp; LOAD=6 beside six busy loops)
+	go run ./hack/suites -run '$(RUN)' -load $(LOAD) unit
 
 .PHONY: streaming
 streaming: ## transfers against the real streaming server, with faults on both legs (RUN=regexp)

@@ -1,6 +1,6 @@
 // suites runs test suites one after the other, says how each goes, and ends with the sum over all of them:
 //
-//	suites [-run REGEXP] NAME...
+//	suites [-run REGEXP] [-load N] NAME...
 //
 // The last line is always "N passed, N failed, N skipped". It counts leaves: a test with subtests is its subtests.
 package main
@@ -42,9 +42,12 @@ var suites = []suite{
 
 func main() {
 	pattern := flag.String("run", "", "run only the tests that match")
+	busy := flag.Int("load", 0, "run beside so many busy loops: what depends on luck on a busy machine fails then")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	idle := load(*busy)
 	ok, err := runAll(ctx, flag.Args(), *pattern)
+	idle()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "suites:", err)
