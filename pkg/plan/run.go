@@ -26,6 +26,9 @@ type Runner struct {
 	Actions map[string]Action
 	Report  Reporter
 	Now     func() time.Time
+	// Gives, if set, tells the steps that only give back what others need, as in Abandon: after an interrupt that comes too
+	// late for an undo they are done all the same, unless the interrupt came before the first of them.
+	Gives func(Step) bool
 	// UndoTimeout bounds what is undone after a failure or an interrupt.
 	UndoTimeout time.Duration
 	// Lost, if set, ends with ErrAbandoned as its cause when the operation becomes another client's. It ends an undo,
@@ -118,12 +121,37 @@ func (r *Runner) fail(ctx context.Context, o *Operation, failed *StepError) erro
 	o.Error = failed.Error()
 	if o.Committed() {
 		o.Phase = Failed
-		return errors.Join(failed, r.Journal.Save(dctx, o))
+		return errors.Join(failed, r.giveBack(ctx, dctx, o), r.Journal.Save(dctx, o))
 	}
 	if err := r.Undo(dctx, o); err != nil {
 		return errors.Join(failed, err)
 	}
 	return errors.Join(failed, ErrUndone)
+}
+
+// giveBack does, within dctx, the steps that give back what others need when ctx was interrupted among them or after them.
+// One that fails keeps none of the others from it.
+func (r *Runner) giveBack(ctx, dctx context.Context, o *Operation) error {
+	if ctx.Err() == nil || r.Gives == nil {
+		return nil
+	}
+	var errs []error
+	begun := false
+	for i := range o.Steps {
+		s := &o.Steps[i]
+		begun = begun || r.Gives(*s) && s.State != Pending
+		if !begun || s.State == Done || !r.Gives(*s) {
+			continue
+		}
+		if err := r.do(dctx, o, s); err != nil {
+			s.Error = err.Error()
+			errs = append(errs, &StepError{Step: *s, Err: err})
+		}
+		if errors.Is(errors.Join(errs...), ErrAbandoned) || dctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Undo takes back what was done or begun, in reverse. It stops at the first

@@ -144,11 +144,50 @@ type interrupting struct {
 
 func (i interrupting) Do(ctx context.Context, t *Task) error {
 	err := i.world.Do(ctx, t)
-	if t.ID == "1" {
+	if t.ID == "1" && ctx.Err() == nil {
 		i.cancel()
 		return ctx.Err()
 	}
 	return err
+}
+
+// TestInterruptGivesBack: what was taken from others does not wait for somebody to go on, unless it is too early for it.
+func TestInterruptGivesBack(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// interrupted is always step 1; gives are those that give back.
+		gives, want []string
+		broken      string
+		phases      []State
+	}{
+		{"those that are left", []string{"1", "3"}, []string{"0", "1", "3"}, "", []State{Done, Done, Pending, Done, Pending}},
+		{"not before the first of them", []string{"2", "3"}, []string{"0", "1"}, "", []State{Done, Doing, Pending, Pending, Pending}},
+		{"one that fails keeps no other", []string{"1", "2", "3"}, []string{"0", "1", "2", "3"}, "do 2", []State{Done, Done, Doing, Done, Pending}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, l := &world{broken: c.broken}, &ledger{cut: -1}
+			ctx, cancel := context.WithCancel(t.Context())
+			r := runner(w, l)
+			r.Actions["add"] = interrupting{w, cancel}
+			r.Gives = func(s Step) bool { return slices.Contains(c.gives, s.ID) }
+			err := r.Run(ctx, operation(5, 0))
+			o := l.load(t)
+			if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUndone) || errors.Is(err, errBroken) != (c.broken != "") || o.Phase != Failed {
+				t.Fatalf("%v, phase %s", err, o.Phase)
+			}
+			var states []State
+			for _, s := range o.Steps {
+				states = append(states, s.State)
+			}
+			if !slices.Equal(w.has, c.want) || !slices.Equal(states, c.phases) {
+				t.Errorf("has %v, steps %v", w.has, states)
+			}
+			w.broken, r.Actions["add"] = "", w
+			if err := r.Run(t.Context(), o); err != nil || len(w.has) != 5 {
+				t.Errorf("resumed: %v, has %v", err, w.has)
+			}
+		})
+	}
 }
 
 func TestNothingGoesBackAfterCommit(t *testing.T) {

@@ -32,7 +32,7 @@ const exitCodes = `Exit codes:
   1    failed; for status: a member is down, differs or has an alarm
   2    usage, or the target is not one control plane
   3    backup, restore: done, but members hold different data, or the API shows other objects than were restored
-  130  interrupted; nothing was left behind but a restore's journal`
+  130  interrupted; no pod was left behind, and of a restore the last lines say how it is and how to go on`
 
 var errNoKubeconfig = errors.New("there is none")
 

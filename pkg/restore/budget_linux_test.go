@@ -74,3 +74,29 @@ func TestBudgetStays(t *testing.T) {
 		t.Errorf("the budget is %+v", b)
 	}
 }
+
+// TestInterruptedLate: who presses Ctrl-C when the API servers have started takes nothing back, and leaves nothing away.
+func TestInterruptedLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	c := w.client(-1)
+	r := w.operate(c)
+	run := r.runner(c)
+	ctx, interrupt := context.WithCancel(t.Context())
+	run.Actions[kindWriterUp] = action{do: func(ctx context.Context, task *plan.Task) error {
+		interrupt()
+		return errors.Join(ctx.Err(), r.scaleUp(ctx, task))
+	}}
+	if err := run.Run(ctx, r.op); !errors.Is(err, context.Canceled) || errors.Is(err, plan.ErrUndone) || r.op.Phase != plan.Failed {
+		t.Fatalf("phase %s: %v", r.op.Phase, err)
+	}
+	f := w.facts()
+	if asJSON(f.Replicas) != asJSON(w.before.Replicas) || f.Budgets != w.before.Budgets || f.Policy != w.before.Policy || f.Pods != w.before.Pods || f.Until != w.before.Until {
+		t.Errorf("left %+v, was %+v", f, w.before)
+	}
+	second, c := w.again()
+	if err := second.runner(c).Run(t.Context(), second.op); err != nil {
+		t.Fatal(err)
+	}
+	w.isRestored(second)
+}

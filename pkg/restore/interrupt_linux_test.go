@@ -75,7 +75,7 @@ func (w *world) plan(c *client, id string, raw bool, seen int64, change func(*Co
 }
 
 func (r *run) runner(c *client) *plan.Runner {
-	return &plan.Runner{Journal: c.journal("", r.sh), Actions: r.actions(), Report: r.d.Report, Now: time.Now, UndoTimeout: time.Minute}
+	return &plan.Runner{Journal: c.journal("", r.sh), Actions: r.actions(), Report: r.d.Report, Now: time.Now, UndoTimeout: time.Minute, Gives: givesBack}
 }
 
 // again is another client that takes the operation up from its journal.

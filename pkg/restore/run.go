@@ -237,7 +237,7 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 	}
 	runner := &plan.Runner{
 		Journal: r.c.journal(r.sh.Namespace, r.sh),
-		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.lost,
+		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.lost, Gives: givesBack,
 	}
 	return f(ctx, runner)
 }
