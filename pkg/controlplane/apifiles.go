@@ -41,13 +41,6 @@ func (w Writer) eachFlag(r *reader, flag string, found func(pod *corev1.Pod, c *
 	}
 }
 
-// pod is what the workload's pods are made from.
-func (w Writer) pod() *corev1.Pod {
-	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
-	pod.Namespace = w.Namespace
-	return pod
-}
-
 func fileContent(r *reader, pod *corev1.Pod, c *corev1.Container, file string) (string, bool) {
 	mount := mountOf(c, file)
 	if mount == nil {

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // apiServers are the processes of a pod that were given --etcd-servers: every
@@ -170,47 +169,13 @@ func (f *finder) planeOf(planes []ControlPlane, a APIServer, raw []string) int {
 		}
 	}
 	for _, t := range targets {
-		if i := f.byService(planes, t, a.Namespace); i >= 0 {
-			return i
+		if of, _ := f.byService(planes, t, a.Namespace); len(of) > 0 && !t.loopback() {
+			return of[0]
 		}
 	}
 	for _, t := range targets {
 		if i := byName(planes, t, a.Namespace); i >= 0 {
 			return i
-		}
-	}
-	return -1
-}
-
-// byService asks which pods the Service of that name or address selects.
-func (f *finder) byService(planes []ControlPlane, t address, namespace string) int {
-	if t.loopback() {
-		return -1
-	}
-	var services []corev1.Service
-	if net.ParseIP(t.host) != nil {
-		for _, ns := range append(namespacesOf(planes), namespace) {
-			services = append(services, f.services(ns)...)
-		}
-	} else {
-		name, ns := serviceName(t.host, namespace)
-		for _, s := range f.services(ns) {
-			if s.Name == name {
-				services = append(services, s)
-			}
-		}
-	}
-	for _, s := range services {
-		if net.ParseIP(t.host) != nil && !contains(s.Spec.ClusterIPs, t.host) && s.Spec.ClusterIP != t.host || len(s.Spec.Selector) == 0 {
-			continue
-		}
-		selector := labels.SelectorFromSet(s.Spec.Selector)
-		for i := range planes {
-			for j := range planes[i].Members {
-				if m := &planes[i].Members[j]; m.Namespace == s.Namespace && selector.Matches(labels.Set(m.Object.Labels)) {
-					return i
-				}
-			}
 		}
 	}
 	return -1

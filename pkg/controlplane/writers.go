@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -20,8 +18,10 @@ type Writer struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Replicas  int32  `json:"replicas"`
-	// Why says what gave it away: the URL in its pod template.
+	// Why says what gave it away: the URL in its pod template, mostly.
 	Why string `json:"why"`
+	// Prefix is the API server's --etcd-prefix; "" for every other program, and where it is not known.
+	Prefix string `json:"prefix,omitempty"`
 	// Selector is of its pods.
 	Selector *metav1.LabelSelector `json:"-"`
 	// Manager is the controller that owns the workload, if any.
@@ -30,12 +30,15 @@ type Writer struct {
 	Template corev1.PodTemplateSpec `json:"-"`
 }
 
-// ID is how a user names a writer.
-func (w Writer) ID() string { return w.Kind + "/" + w.Name }
+// ID names a writer within its namespace, Path everywhere.
+func (w Writer) ID() string   { return w.Kind + "/" + w.Name }
+func (w Writer) Path() string { return w.Namespace + "/" + w.ID() }
 
-// knownWriters have etcd's URLs in files, where they are not seen.
-var knownWriters = map[Layout][]string{
-	HyperShift: {"Deployment/kube-apiserver", "Deployment/openshift-apiserver", "Deployment/openshift-oauth-apiserver"},
+// pod is what the template makes, without a name.
+func (w Writer) pod() *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
+	pod.Namespace = w.Namespace
+	return pod
 }
 
 // apiServer is the program in a command line; its port is the flag's, or the program's own.
@@ -59,36 +62,6 @@ func (w Writer) APIServerPort() (int, bool) {
 		return 6443, true
 	}
 	return 0, false
-}
-
-// Writers are the StatefulSets and Deployments of all namespaces whose pod
-// templates name this etcd, also those at 0 replicas. Where the user may not list all
-// namespaces, only the control plane's own is looked at, and the second result
-// says so. Static pods and bare pods are not found: nothing scales them.
-func Writers(ctx context.Context, c Client, p ControlPlane) ([]Writer, string, error) {
-	namespace, note := "", ""
-	found, err := workloads(ctx, c, namespace)
-	if err != nil {
-		note = fmt.Sprintf("writers were looked for in namespace %s only: %v", p.Namespace, err)
-		if found, err = workloads(ctx, c, p.Namespace); err != nil {
-			return nil, "", err
-		}
-	}
-	f := &finder{client: c, reader: newReader(ctx, c), serviceCache: map[string][]corev1.Service{}}
-	var out []Writer
-	for _, w := range found {
-		if w.Kind == p.Owner.Kind && w.Name == p.Owner.Name && w.Namespace == p.Namespace {
-			continue
-		}
-		if w.Why = f.uses(p, w); w.Why == "" && w.Namespace == p.Namespace && slices.Contains(knownWriters[p.Layout], w.ID()) {
-			w.Why = "it is one of " + string(p.Layout) + "'s API servers"
-		}
-		if w.Why != "" {
-			out = append(out, w)
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Namespace+out[i].ID() < out[j].Namespace+out[j].ID() })
-	return out, note, nil
 }
 
 // Controllers are the workloads in the control plane's namespace that run a
@@ -152,30 +125,6 @@ func controllerOf(o metav1.Object) *Owner {
 	return &Owner{ref.APIVersion, ref.Kind, ref.Name, string(ref.UID)}
 }
 
-// etcdURL finds what could be a client URL in a command line or a variable,
-// scripts included: URLs, and host:port with etcd's usual client port.
-var etcdURL = regexp.MustCompile(`(?:https?|unix)://[A-Za-z0-9._:\[\]-]+|[A-Za-z0-9._-]+:2379`)
-
-// uses returns the URL by which a workload's pods reach the etcd, or "".
-func (f *finder) uses(p ControlPlane, w Writer) string {
-	pod := w.pod()
-	a := APIServer{Namespace: w.Namespace, Node: pod.Spec.NodeName, object: pod}
-	for i := range pod.Spec.Containers {
-		for _, text := range words(&pod.Spec.Containers[i]) {
-			for _, u := range etcdURL.FindAllString(text, -1) {
-				url := u
-				if !hasScheme(url) {
-					url = "https://" + url
-				}
-				if t := addresses([]string{url}); len(t) == 1 && !t[0].loopback() && f.planeOf([]ControlPlane{p}, a, []string{url}) == 0 {
-					return u
-				}
-			}
-		}
-	}
-	return ""
-}
-
 func words(c *corev1.Container) []string {
 	out := append(append([]string{}, c.Command...), c.Args...)
 	for _, e := range c.Env {
@@ -183,7 +132,3 @@ func words(c *corev1.Container) []string {
 	}
 	return out
 }
-
-var scheme = regexp.MustCompile(`^[a-z]+://`)
-
-func hasScheme(s string) bool { return scheme.MatchString(s) }

@@ -66,14 +66,11 @@ func TestWriters(t *testing.T) {
 	elsewhere := strings.NewReplacer("by-variable", "tenant", "namespace: NS", "namespace: tenants", "kube-etcd.NS.svc", "kube-etcd.user1.svc").Replace(strings.Split(writerDocs, "\n---\n")[2])
 	a.add(t, elsewhere)
 	p := one(t, find(t, client, "user1"))
-	found, note, err := Writers(t.Context(), client, p)
-	if err != nil || note != "" {
-		t.Fatal(err, note)
+	found, err := Writers(t.Context(), client, p)
+	if err != nil || found.Note != "" || len(found.Unsure) > 0 {
+		t.Fatal(err, found.Note, found.Unsure)
 	}
-	var got []string
-	for _, w := range found {
-		got = append(got, w.Namespace+"/"+w.ID())
-	}
+	got := paths(found.Writers)
 	want := []string{"tenants/Deployment/tenant", "user1/Deployment/by-variable", "user1/Deployment/maintenance", "user1/StatefulSet/kube-apiserver"}
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
@@ -85,8 +82,16 @@ func TestWriters(t *testing.T) {
 	a.forbid = func(resource, namespace, _ string) bool {
 		return namespace == "" && resource != "pods"
 	}
-	found, note, err = Writers(t.Context(), client, p)
-	if err != nil || len(found) != 3 || !strings.Contains(note, "namespace user1 only") {
-		t.Errorf("with rights in one namespace: %d writers, note %q, %v", len(found), note, err)
+	found, err = Writers(t.Context(), client, p)
+	if err != nil || len(found.Writers) != 3 || !strings.Contains(found.Note, "namespace user1 only") {
+		t.Errorf("with rights in one namespace: %d writers, note %q, %v", len(found.Writers), found.Note, err)
 	}
+}
+
+func paths(list []Writer) []string {
+	out := []string{}
+	for _, w := range list {
+		out = append(out, w.Path())
+	}
+	return out
 }

@@ -122,7 +122,8 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a copy of a database file (backup --raw), which has no hash that proves it")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
-	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, KIND/NAME in the control plane's namespace; repeat it")
+	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, [NAMESPACE/]KIND/NAME, by default in the control plane's namespace; repeat it")
+	f.StringArrayVar(&o.cfg.NotWriters, "not-writer", nil, "Let this workload run, named alike, which looks as if it used the etcd and does not; repeat it")
 	f.BoolVar(&o.cfg.Recreate, "recreate-statefulset", false, "Where members are started one after the other: delete the StatefulSet without its pods, and create it anew")
 	f.BoolVar(&o.cfg.OperatorStopped, "operator-stopped", false, "Where an operator owns the StatefulSet and would put it back: it has been stopped, until the restore has ended")
 	f.BoolVar(&o.cfg.DiscardOld, "discard-old-data", false, "Where there is no room for old data and new: delete the old data first, for good; nothing leads back")
@@ -158,8 +159,8 @@ func (o *restoreOptions) validate() error {
 		return usagef(o.cmd, "--hot restores all members: leave out --member and --skip-member, or --hot")
 	case o.cfg.DiscardOld && (o.cfg.Hot || o.cfg.From == ""):
 		return usagef(o.cmd, "--discard-old-data goes with --from, and not with --hot")
-	case o.cfg.Hot && (o.cfg.Recreate || len(o.cfg.Writers) > 0):
-		return usagef(o.cmd, "--hot stops neither writers nor the StatefulSet: leave out --writer and --recreate-statefulset, or --hot")
+	case o.cfg.Hot && (o.cfg.Recreate || len(o.cfg.Writers)+len(o.cfg.NotWriters) > 0):
+		return usagef(o.cmd, "--hot stops neither writers nor the StatefulSet: leave out --writer, --not-writer and --recreate-statefulset, or --hot")
 	case o.dryRun != "none" && o.dryRun != "client":
 		return usagef(o.cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
 	case slices.ContainsFunc(o.cfg.Skip, func(m string) bool { return slices.Contains(o.cfg.Members, m) }):
@@ -171,9 +172,14 @@ func (o *restoreOptions) validate() error {
 	case !o.yes && o.dryRun == "none" && (o.cfg.From == "-" || !isTerminal(o.app.In)):
 		return usagef(o.cmd, "a restore needs a yes: pass --yes where there is no terminal to ask on")
 	}
-	for _, w := range o.cfg.Writers {
-		if kind, name, ok := strings.Cut(w, "/"); !ok || kind == "" || name == "" {
-			return usagef(o.cmd, "--writer=%s is not KIND/NAME", w)
+	for flag, named := range map[string][]string{"writer": o.cfg.Writers, "not-writer": o.cfg.NotWriters} {
+		for _, w := range named {
+			if parts := strings.Split(w, "/"); len(parts) != 2 && len(parts) != 3 || slices.Contains(parts, "") {
+				return usagef(o.cmd, "--%s=%s is neither KIND/NAME nor NAMESPACE/KIND/NAME", flag, w)
+			}
+			if flag == "writer" && slices.Contains(o.cfg.NotWriters, w) {
+				return usagef(o.cmd, "a workload is either stopped (--writer) or let run (--not-writer): %s", w)
+			}
 		}
 	}
 	var err error
@@ -237,6 +243,9 @@ func (o *restoreOptions) carryOut(ctx context.Context, d restore.Deps, prepare f
 			o.app.say("nothing was changed (dry run)")
 		}
 		return nil
+	}
+	if err := p.Answered(); err != nil {
+		return err
 	}
 	if err := o.confirm(ctx, p); err != nil {
 		return err

@@ -37,10 +37,14 @@ type Config struct {
 	FromOtherCluster bool
 	// Bump is added to the snapshot's revision; negative computes it.
 	Bump int64
-	// Writers are more workloads to stop, as KIND/NAME in the control plane's namespace.
+	// Writers are more workloads to stop, as KIND/NAME in the control plane's namespace, or as NAMESPACE/KIND/NAME.
 	Writers []string
-	// FormerWriters were stopped by an earlier restore; one that is gone is no error.
+	// NotWriters are workloads that look like writers and are none, named alike.
+	NotWriters []string
+	// FormerWriters were stopped by an earlier restore; one that is gone is no error. Again says that there was one: what it
+	// let run may run.
 	FormerWriters []string
+	Again         bool
 	// Recreate accepts that an OrderedReady StatefulSet is deleted without its pods, and created anew.
 	Recreate bool
 	// OperatorStopped says that what owns the StatefulSet has been stopped, and puts nothing back.

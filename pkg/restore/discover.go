@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +22,8 @@ type scene struct {
 	set     *appsv1.StatefulSet
 	survey  *survey.Survey
 	writers []controlplane.Writer
+	// unsure may be writers, and nobody has said so yet.
+	unsure []controlplane.Writer
 	// controllers hold caches, but write through API servers only.
 	controllers []controlplane.Writer
 	budgets     []policyv1.PodDisruptionBudget
@@ -68,14 +69,7 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 	if sc.hosted, err = (kube{d, cfg.Reach}).Hosted(ctx, cfg.Plane); err != nil {
 		return nil, err
 	}
-	var note string
-	if sc.writers, note, err = controlplane.Writers(ctx, d.planes(), cfg.Plane); err != nil {
-		return nil, fmt.Errorf("find writers: %w", err)
-	}
-	if note != "" {
-		sc.notes = append(sc.notes, note)
-	}
-	if err := sc.addWriters(ctx, d, cfg); err != nil {
+	if err := sc.findWriters(ctx, d, cfg); err != nil {
 		return nil, err
 	}
 	if err := sc.letGo(cfg); err != nil {
@@ -89,6 +83,7 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 			return nil, err
 		}
 	}
+	var note string
 	if sc.access, note = sc.findAccess(ctx, d.Clients, cfg.Plane.Namespace); note != "" {
 		sc.notes = append(sc.notes, note)
 	}
@@ -125,63 +120,6 @@ func (sc *scene) restorable(cfg Config) error {
 		}
 	}
 	return nil
-}
-
-// addWriters takes those that the user names, or that an earlier restore knew.
-func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
-	add := func(id, why string) error {
-		w, err := readWriter(ctx, d, cfg.Plane.Namespace, id)
-		if err != nil {
-			return fmt.Errorf("read writer %s: %w", id, err)
-		}
-		w.Why = why
-		same := func(o controlplane.Writer) bool { return o.ID() == w.ID() && o.Namespace == w.Namespace }
-		if !slices.ContainsFunc(sc.writers, same) {
-			sc.writers = append(sc.writers, w)
-		}
-		return nil
-	}
-	for _, id := range cfg.Writers {
-		if err := add(id, "named by --writer"); err != nil {
-			return err
-		}
-	}
-	for _, id := range cfg.FormerWriters {
-		if err := add(id, "was stopped by the restore"); err != nil && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// readWriter reads a workload of that KIND/NAME.
-func readWriter(ctx context.Context, d Deps, namespace, id string) (controlplane.Writer, error) {
-	kind, name, _ := strings.Cut(id, "/")
-	w := controlplane.Writer{Namespace: namespace, Name: name}
-	switch strings.ToLower(kind) {
-	case "statefulset", "sts":
-		s, err := d.Apps.StatefulSets(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return w, err
-		}
-		w.Kind, w.Selector, w.Template, w.Replicas = "StatefulSet", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
-	case "deployment", "deploy":
-		s, err := d.Apps.Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return w, err
-		}
-		w.Kind, w.Selector, w.Template, w.Replicas = "Deployment", s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
-	default:
-		return w, errors.New("its kind is neither statefulset nor deployment")
-	}
-	return w, nil
-}
-
-func orOne(n *int32) int32 {
-	if n == nil {
-		return 1
-	}
-	return *n
 }
 
 // findBudgets finds every budget that selects pods of etcd or of its writers.

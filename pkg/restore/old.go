@@ -33,13 +33,13 @@ func AsBefore(o *plan.Operation, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.OperatorStopped = sh.OperatorStopped
+	cfg.OperatorStopped, cfg.Again = sh.OperatorStopped, true
 	for _, s := range o.Steps {
 		cfg.Recreate = cfg.Recreate || s.Kind == kindParallel
 	}
 	for _, object := range sh.Writers {
-		if w, err := parseWorkload(object); err == nil && w.namespace == sh.Namespace {
-			cfg.FormerWriters = append(cfg.FormerWriters, w.kind+"/"+w.name)
+		if _, err := parseWorkload(object); err == nil {
+			cfg.FormerWriters = append(cfg.FormerWriters, object)
 		}
 	}
 	return nil

@@ -121,9 +121,7 @@ func (p *Prepared) make(ctx context.Context) error {
 	if best := survivor(sc.survey); best != nil && !anyHealthy(sc.survey) && best.Status.Revision > r.sh.Snapshot.Revision {
 		p.Notes = append(p.Notes, fmt.Sprintf("no member is healthy, but what the snapshot lacks is not all lost%s", sc.survivors()))
 	}
-	if len(r.sh.Writers) == 0 && !r.sh.Hot {
-		p.Notes = append(p.Notes, "no API server was found, nor anything else that writes to this etcd: name what does with --writer KIND/NAME")
-	}
+	p.Notes = append(p.Notes, sc.doubts(r.cfg)...)
 	if r.sh.DiscardOld {
 		p.Notes = append(p.Notes, "the old data is deleted for good before the new is there: nothing leads back from there, and the outage grows with the data")
 	}
@@ -172,7 +170,7 @@ func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot, LimitRate: cfg.LimitRate}
 	sh.Hosted, sh.Access, sh.DiscardOld, sh.StageLate, sh.OperatorStopped = sc.hosted, sc.access, cfg.DiscardOld, sc.exclusive != "", cfg.OperatorStopped
 	for _, w := range sc.writers {
-		sh.Writers = append(sh.Writers, w.Namespace+"/"+w.ID())
+		sh.Writers = append(sh.Writers, w.Path())
 	}
 	highest, cluster, ok := sc.highest()
 	if ok {
@@ -201,6 +199,9 @@ func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 // Run carries the plan out. After a failure everything has been undone, unless
 // the error says otherwise.
 func (p *Prepared) Run(ctx context.Context) error {
+	if err := p.Answered(); err != nil {
+		return err
+	}
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
 		// Another one may have begun, and died, since the plan was made.
 		if _, err := unfinished(ctx, p.run.d, p.run.cfg.Plane); err != nil {

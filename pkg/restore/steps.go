@@ -85,7 +85,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	}
 	for _, w := range sc.writers {
 		if w.Replicas > 0 {
-			add(kindWriterDown, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.ID(), w.Replicas, w.Why), fmt.Sprintf("scale it back to %d", w.Replicas), outage)
+			add(kindWriterDown, w.Path(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.Path(), w.Replicas, w.Why), fmt.Sprintf("scale it back to %d", w.Replicas), outage)
 		}
 	}
 	add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", "", outage)
@@ -112,7 +112,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	add(kindAlarms, "", "disarm alarms that came with the snapshot", "", outage)
 	for _, w := range sc.writers {
 		if w.Replicas > 0 {
-			add(kindWriterUp, w.Namespace+"/"+w.ID(), fmt.Sprintf("scale writer %s back to %d", w.ID(), w.Replicas), "", outage, func(s *plan.Step) { s.Commit = true })
+			add(kindWriterUp, w.Path(), fmt.Sprintf("scale writer %s back to %d", w.Path(), w.Replicas), "", outage, func(s *plan.Step) { s.Commit = true })
 		}
 	}
 	add(kindServe, "", "wait until all writers are ready", "", outage, func(s *plan.Step) { s.Commit = true })
@@ -133,7 +133,7 @@ func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
 	}
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {
-			add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "")
+			add(kindRestart, w.Path(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "")
 		}
 	}
 	add(kindCompare, "", "compare the members' data at one revision", "")

@@ -251,7 +251,7 @@ func TestRestoreLongHidden(t *testing.T) {
 	w.writes(t, 20)
 	began := time.Now()
 	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--writer", "deployment/night-shift", "--yes", "-v").exits(0).
-		says(`.*scale writer Deployment/night-shift from 1 to 0 \(named by --writer\).*`)
+		says(`.*scale writer \S+/Deployment/night-shift from 1 to 0 \(named by --writer\).*`)
 	u.restoredSince(t, w, began, taken, before)
 }
 
