@@ -30,8 +30,7 @@ func (w Writer) Flagged(ctx context.Context, c Client, flag string) (given bool)
 
 func (w Writer) eachFlag(r *reader, flag string, found func(pod *corev1.Pod, c *corev1.Container, value string)) {
 	pod := w.pod()
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
+	for _, c := range Containers(&pod.Spec) {
 		var n notes
 		for _, inv := range containerPrograms(c, podHost(pod, newEnvironment(r, pod, c, &n))) {
 			for _, value := range flagValues(inv.argv[1:], flag) {

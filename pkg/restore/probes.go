@@ -21,7 +21,7 @@ func (sc *scene) probed(p controlplane.ControlPlane, r *verify.Report) []string 
 	if !slices.ContainsFunc(r.Alarms, func(a verify.Alarm) bool { return a.Type == "NOSPACE" }) {
 		return nil
 	}
-	for _, c := range sc.set.Spec.Template.Spec.Containers {
+	for _, c := range controlplane.Containers(&sc.set.Spec.Template.Spec) {
 		if c.Name != p.Members[0].Container || !alarmed(c.LivenessProbe) {
 			continue
 		}

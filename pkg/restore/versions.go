@@ -61,7 +61,7 @@ func minor(v *version.Version) *version.Version {
 // are made anew follow the StatefulSet's template, which can be another one than theirs.
 func (sc *scene) runs(m controlplane.Member, hot bool) *version.Version {
 	image := m.Image
-	for _, c := range sc.set.Spec.Template.Spec.Containers {
+	for _, c := range controlplane.Containers(&sc.set.Spec.Template.Spec) {
 		if c.Name == m.Container && !hot {
 			image = c.Image
 		}

@@ -19,7 +19,9 @@ import (
 func runsEtcd(image, template, says string) (*scene, controlplane.ControlPlane) {
 	m := controlplane.Member{Name: "m", Container: "etcd", Image: image}
 	sc := &scene{set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "kube-etcd"}}, survey: &survey.Survey{Members: []survey.Member{{Name: "m"}}}}
-	sc.set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "sidecar", Image: "x:1.0.0"}, {Name: "etcd", Image: template}}
+	always := corev1.ContainerRestartPolicyAlways // etcd is a native sidecar here, which is found, too
+	sc.set.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "etcd", Image: template, RestartPolicy: &always}}
+	sc.set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "sidecar", Image: "x:1.0.0"}}
 	if says != "" {
 		sc.survey.Members[0].Status = &etcd.Status{Version: says}
 	}
