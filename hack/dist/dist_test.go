@@ -50,7 +50,7 @@ func made(t *testing.T) (text string, archives map[string][]byte) {
 		archives[p.Archive()] = a
 		all = append(all, built{p, hex.EncodeToString(sum[:])})
 	}
-	b, err := fill("../../krew/etcd.yaml", "v1.2.3", all)
+	b, err := fill("../../krew/etcd.yaml.tmpl", "v1.2.3", all)
 	if err != nil {
 		t.Fatal(err)
 	}

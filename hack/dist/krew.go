@@ -78,7 +78,7 @@ func check(dir string, all bool) error {
 
 // checkTemplate checks the manifest that the template would give.
 func checkTemplate() error {
-	path := filepath.Join("krew", "etcd.yaml")
+	path := filepath.Join("krew", "etcd.yaml.tmpl")
 	var all []built
 	for _, p := range platforms {
 		all = append(all, built{p, strings.Repeat("0", 64)})
@@ -91,7 +91,7 @@ func checkTemplate() error {
 	if err != nil {
 		return err
 	}
-	return m.valid(filepath.Base(path), true)
+	return m.valid(strings.TrimSuffix(filepath.Base(path), ".tmpl"), true)
 }
 
 // parse is strict: krew refuses fields that it does not know.

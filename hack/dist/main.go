@@ -3,7 +3,7 @@
 //	dist -version v1.2.3 -ldflags "…" [-out dist] [-platforms linux/amd64,…]
 //	dist -check-template
 //
-// The second form only checks that krew/etcd.yaml would give a valid manifest.
+// The second form only checks that krew/etcd.yaml.tmpl would give a valid manifest.
 package main
 
 import (

@@ -63,7 +63,7 @@ func (r release) make(ctx context.Context, chosen []platform) error {
 	if err := os.WriteFile(filepath.Join(r.out, "checksums.txt"), []byte(sums.String()), 0o644); err != nil { //nolint:gosec // a release is for all
 		return err
 	}
-	manifest, err := fill(filepath.Join(r.root, "krew", "etcd.yaml"), r.version, all)
+	manifest, err := fill(filepath.Join(r.root, "krew", "etcd.yaml.tmpl"), r.version, all)
 	if err != nil {
 		return err
 	}
