@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -45,5 +46,44 @@ users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, int
 		if !errors.As(err, &exit) || exit.ExitCode() != want {
 			t.Errorf("%q: %v, want exit code %d; it said: %s", trap, err, want, out)
 		}
+	}
+}
+
+// TestCompletionInstall: a package manager (krew) puts a link on the PATH, and the program where nobody looks for others. The
+// script belongs beside the name that was called; where kubectl would not find it, it is not put.
+func TestCompletionInstall(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	links, link := filepath.Join(dir, "links"), filepath.Join(dir, "links", "kubectl-etcd")
+	exe, err := filepath.Abs(os.Args[0])
+	if err == nil {
+		err = errors.Join(os.Mkdir(links, 0o700), os.Symlink(exe, link))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, path, says string
+		code             int
+	}{
+		{link, links + ":/usr/bin", "installed " + links + "/kubectl_complete-etcd\n", 0},
+		{"kubectl-etcd", "/usr/bin:" + links, "installed " + links + "/kubectl_complete-etcd\n", 0},
+		{link, "/usr/bin", "error: install completion: " + links + " is not on the PATH\nhint: add it: export PATH=\"" + links + ":$PATH\"; or name a folder that is: kubectl etcd completion --install FOLDER\n", 1},
+	} {
+		cmd := exec.Command(link, "completion", "--install")
+		cmd.Args[0] = c.name
+		cmd.Env = append(os.Environ(), "TEST_RUN_MAIN=1", "PATH="+c.path)
+		out, err := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); string(out) != c.says || got != c.code {
+			t.Errorf("%s on %s: %v, want exit code %d; it said: %s", c.name, c.path, err, c.code, out)
+		}
+		script, err := os.ReadFile(filepath.Join(links, "kubectl_complete-etcd"))
+		if c.code == 0 && (err != nil || !strings.HasPrefix(string(script), "#!")) || c.code != 0 && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s on %s: %q, %v", c.name, c.path, script, err)
+		}
+		_ = os.Remove(filepath.Join(links, "kubectl_complete-etcd")) // for the next
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(exe), "kubectl_complete-etcd")); err != nil || len(left) > 0 {
+		t.Errorf("beside the program itself: %v, %v", left, err)
 	}
 }

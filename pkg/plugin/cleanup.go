@@ -60,7 +60,9 @@ A pod that still runs may belong to a backup under way; it is left alone unless 
 	f.BoolVar(&o.running, "running", false, "Also remove pods that still run")
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: list, remove nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
-	o.out.addFlag(cmd)
+	o.out.addFlag(cmd, "name")
+	o.out.addBare(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"none", "client"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -124,11 +126,18 @@ func (o *cleanupOptions) print(found []reach.Leftover) error {
 		o.app.say("nothing was left behind")
 		return nil
 	}
+	if o.out.format == "name" {
+		var names []string
+		for _, l := range found {
+			names = append(names, strings.ToLower(l.Kind)+"/"+l.Name)
+		}
+		return o.out.names(o.app.Out, names)
+	}
 	var rows [][]string
 	for _, l := range found {
 		rows = append(rows, []string{l.Namespace, l.Kind, l.Name, strings.TrimSpace(l.Operation + " " + l.OperationID), l.Member, duration.HumanDuration(time.Since(l.Created)), map[bool]string{true: "yes", false: "no"}[l.Running]})
 	}
-	return table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
+	return o.out.table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
 }
 
 func (o *cleanupOptions) confirm(ctx context.Context, n int) error {

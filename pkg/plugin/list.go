@@ -61,6 +61,7 @@ IMAGE SHELL says whether etcd's image has a shell. It is unknown until asked wit
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "Look in all namespaces")
 	cmd.Flags().BoolVar(&o.shell, "probe-shell", false, "Ask each etcd container whether it has a shell")
 	o.out.addFlag(cmd, "wide", "name")
+	o.out.addBare(cmd)
 	return cmd
 }
 
@@ -148,28 +149,26 @@ func (o *listOptions) print(items []listed) error {
 		o.app.say("No etcd found. Look in all namespaces with -A.")
 		return nil
 	}
+	if o.out.format == "name" {
+		var names []string
+		for _, p := range items {
+			names = append(names, p.ID())
+		}
+		return o.out.names(o.app.Out, names)
+	}
 	head := []string{"NAMESPACE", "NAME", "LAYOUT", "MEMBERS", "READY", "VERSION", "IMAGE SHELL", "VOLUME"}
 	if o.out.format == "wide" {
 		head = append(head, "OWNER", "NODES", "IMAGE", "NOTES")
 	}
 	var rows [][]string
 	for _, p := range items {
-		if o.out.format == "name" {
-			if _, err := fmt.Fprintln(o.app.Out, p.ID()); err != nil {
-				return fmt.Errorf("print result: %w", err)
-			}
-			continue
-		}
 		row := []string{p.Namespace, p.Name, string(p.Layout), fmt.Sprint(len(p.Members)), fmt.Sprintf("%d/%d", p.Ready, len(p.Members)), dash(p.Version), p.ImageShell, dash(p.Volume)}
 		if o.out.format == "wide" {
 			row = append(row, p.Owner.Kind+"/"+p.Owner.Name, nodes(p.ControlPlane), image(p.ControlPlane), dash(strings.Join(notes(p.ControlPlane), "; ")))
 		}
 		rows = append(rows, row)
 	}
-	if o.out.format == "name" {
-		return nil
-	}
-	return table(o.app.Out, head, rows)
+	return o.out.table(o.app.Out, head, rows)
 }
 
 // notes begin with where an etcd is that no pod runs.

@@ -21,7 +21,9 @@ import (
 // output is the -o flag. The JSON forms print the documented types as they are.
 type output struct {
 	format string
-	also   []string // formats of this command besides the common ones: wide, name
+	// bare tables have no line of headings.
+	bare bool
+	also []string // formats of this command besides the common ones: wide, name
 }
 
 func (o *output) addFlag(cmd *cobra.Command, also ...string) {
@@ -29,6 +31,29 @@ func (o *output) addFlag(cmd *cobra.Command, also ...string) {
 	forms := append(slices.Clone(also), "json", "yaml", "jsonpath=…", "go-template=…")
 	cmd.Flags().StringVarP(&o.format, "output", "o", "", "Output format: "+strings.Join(forms, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(append(slices.Clone(also), "json", "yaml", "jsonpath=", "go-template="), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addBare adds --no-headers, for commands whose table a script reads line by line.
+func (o *output) addBare(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.bare, "no-headers", false, "Print tables without the line of headings")
+}
+
+// names prints one name a line, for -o name.
+func (o *output) names(w io.Writer, names []string) error {
+	for _, n := range names {
+		if _, err := fmt.Fprintln(w, printable(n)); err != nil {
+			return fmt.Errorf("print result: %w", err)
+		}
+	}
+	return nil
+}
+
+// table prints rows as kubectl does.
+func (o *output) table(w io.Writer, head []string, rows [][]string) error {
+	if o.bare {
+		head = nil
+	}
+	return table(w, head, rows)
 }
 
 func (o *output) validate(cmd *cobra.Command) error {
@@ -99,10 +124,12 @@ func (o *output) print(w io.Writer, v any) error {
 	return err
 }
 
-// table prints rows under headings, as kubectl does.
+// table prints rows under headings; without any where head is nil.
 func table(w io.Writer, head []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, strings.Join(head, "\t"))
+	if head != nil {
+		fmt.Fprintln(t, strings.Join(head, "\t"))
+	}
 	for _, r := range rows {
 		cells := make([]string, len(r))
 		for i, c := range r {

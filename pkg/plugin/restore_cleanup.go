@@ -7,6 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
@@ -22,8 +23,9 @@ After that the restore cannot be taken back any more.
 Without OPERATION, the one of the namespace that has ended.
 
 ` + shortExitCodes,
-		Example: `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
-		Args:    cobra.MaximumNArgs(1),
+		Example:           `  kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeOperations((*plan.Operation).Ended),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes && !isTerminal(a.In) {
 				return usagef(cmd, "removing old data needs a yes: pass --yes where there is no terminal to ask on")

@@ -71,6 +71,9 @@ func (o *continueOptions) command(use, short, long string, run func(context.Cont
 		Long:    long + "\n\nWithout OPERATION, the one of the namespace that has not ended.\n\n" + restoreExitCodes,
 		Example: "  kubectl etcd restore " + use + " -n team-a",
 		Args:    cobra.MaximumNArgs(1),
+		ValidArgsFunction: o.app.completeOperations(func(op *plan.Operation) bool {
+			return !op.Ended() || use == "undo" && (op.Phase == plan.Succeeded || op.Phase == plan.Abandoned)
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.cmd = cmd
 			if err := o.user.validate(cmd); err != nil {

@@ -23,8 +23,9 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 ended it is told who is at it.
 
 ` + shortExitCodes,
-		Example: `  kubectl etcd restore status -n team-a`,
-		Args:    cobra.MaximumNArgs(1),
+		Example:           `  kubectl etcd restore status -n team-a`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeOperations(func(*plan.Operation) bool { return true }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.validate(cmd); err != nil {
 				return err
@@ -49,6 +50,7 @@ ended it is told who is at it.
 	}
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "Look in all namespaces, whatever -n says")
 	out.addFlag(cmd)
+	out.addBare(cmd)
 	return cmd
 }
 
@@ -84,7 +86,7 @@ func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) 
 		}
 		rows = append(rows, []string{o.Target, o.ID, string(o.Phase), fmt.Sprintf("%d/%d", done, len(o.Steps)), duration.HumanDuration(time.Since(o.Created)), cmp.Or(o.Error, "-")})
 	}
-	return table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
+	return out.table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
 }
 
 // printLocks says of operations that have not ended, or of the one that is named, who is at them.
@@ -114,5 +116,5 @@ func (a *app) printOperation(out *output, o *plan.Operation) error {
 		}
 		rows = append(rows, []string{s.ID, string(s.State), took, s.Error})
 	}
-	return table(a.Out, []string{"STEP", "STATE", "TOOK", "ERROR"}, rows)
+	return out.table(a.Out, []string{"STEP", "STATE", "TOOK", "ERROR"}, rows)
 }

@@ -31,7 +31,7 @@ func Execute(ctx context.Context, streams genericiooptions.IOStreams, args []str
 	klog.SetLogger(klog.Logger{}) // client-go's own log lines are said better by errors
 	a := &app{IOStreams: streams, config: genericclioptions.NewConfigFlags(true)}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(verbosity(args))
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -72,6 +72,7 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 			if !slices.Contains([]string{"auto", "always", "never"}, a.color) {
 				return usagef(cmd, "unknown colour --color=%s; there are: auto, always, never", a.color)
 			}
+			a.logRequests()
 			return nil
 		},
 		Args: cobra.ArbitraryArgs,
@@ -88,9 +89,9 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	f := root.PersistentFlags()
 	a.config.AddFlags(f)
 	f.StringVar(&a.color, "color", "auto", "Colour: auto, always or never")
-	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
-	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why")
+	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why; -v 6 also each request to the API server, -v 7 its headers")
+	a.completeGlobal(root)
 	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
@@ -153,7 +154,7 @@ func (a *app) warn(format string, args ...any) {
 
 // paint colours s, if standard error is for people who want that.
 func (a *app) paint(code, s string) string {
-	on := a.color == "always" || a.color == "auto" && os.Getenv("NO_COLOR") == "" && isTerminal(a.ErrOut)
+	on := a.color == "always" || a.color == "auto" && os.Getenv("NO_COLOR") == "" && draws(a.ErrOut)
 	if !on {
 		return s
 	}

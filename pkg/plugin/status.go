@@ -63,7 +63,8 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 	cmd.Flags().DurationVar(&o.every, "interval", 5*time.Second, "With --watch: how often")
 	cmd.Flags().BoolVar(&o.hashes, "hashes", false, "Compare the members' data by HashKV; each member reads its whole database for it")
 	o.user.addFlags(cmd)
-	o.out.addFlag(cmd, "wide")
+	o.out.addFlag(cmd, "wide", "name")
+	o.out.addBare(cmd)
 	return cmd
 }
 
@@ -112,7 +113,7 @@ func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlpla
 		return s.Healthy(), o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "Status", "namespace": p.Namespace, "name": p.Name, "layout": p.Layout,
 			"healthy": s.Healthy(), "clusterID": s.ClusterID, "consistency": s.Consistency, "note": s.Note, "members": s.Members})
 	}
-	if err := table(o.app.Out, o.head(), o.rows(s)); err != nil {
+	if err := o.print(s); err != nil {
 		return false, err
 	}
 	switch {
@@ -130,6 +131,17 @@ func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlpla
 		}
 	}
 	return s.Healthy(), nil
+}
+
+func (o *statusOptions) print(s *survey.Survey) error {
+	if o.out.format != "name" {
+		return o.out.table(o.app.Out, o.head(), o.rows(s))
+	}
+	var names []string
+	for _, m := range s.Members {
+		names = append(names, m.Name)
+	}
+	return o.out.names(o.app.Out, names)
 }
 
 func (o *statusOptions) head() []string {

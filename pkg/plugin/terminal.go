@@ -21,6 +21,10 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// draws says that lines can be drawn over, in colours: not on a terminal that says that it is a plain one (an editor's, a
+// build's).
+func draws(w any) bool { return isTerminal(w) && os.Getenv("TERM") != "dumb" }
+
 // confirm asks, and refuses everything but a yes; unchanged says what that leaves as it is. An interrupt ends it: the
 // terminal goes on being read then, which nothing can end.
 func (a *app) confirm(ctx context.Context, question, unchanged string) error {
@@ -43,11 +47,13 @@ func (a *app) confirm(ctx context.Context, question, unchanged string) error {
 	}
 }
 
-// lineEvery is how often a transfer says something where no bar can be drawn.
+// Where no bar can be drawn, a transfer says something soon after it has begun, so that it is seen to go on, and then every lineEvery.
 var lineEvery = 10 * time.Second
 
+const firstLine = 3 * time.Second
+
 // reporter shows a backup to a person: steps as lines, a transfer as a bar on a
-// terminal and as a line every 10 s elsewhere.
+// terminal and as lines elsewhere: the first after 3 s, then one every 10 s.
 type reporter struct {
 	app  *app
 	mu   sync.Mutex
@@ -75,9 +81,9 @@ func (r *reporter) Progress(done, total, wire int64) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	if r.from.IsZero() {
-		r.from, r.last = now, now
+		r.from, r.last = now, now.Add(min(firstLine-lineEvery, 0))
 	}
-	if isTerminal(r.app.ErrOut) {
+	if draws(r.app.ErrOut) {
 		if r.bar == nil {
 			r.bar = barTemplate.New(0).Set(pb.Bytes, true).SetWriter(r.app.ErrOut).Set(pb.CleanOnFinish, true).Start()
 		}

@@ -60,13 +60,14 @@ func TestColourOnATerminal(t *testing.T) {
 	_, tty := terminal(t)
 	a := &app{IOStreams: genericiooptions.IOStreams{ErrOut: tty}}
 	for _, c := range []struct {
-		color, env string
-		want       bool
-	}{{"auto", "", true}, {"auto", "1", false}, {"always", "1", true}, {"never", "", false}} {
+		color, env, term string
+		want             bool
+	}{{"auto", "", "xterm", true}, {"auto", "", "", true}, {"auto", "", "dumb", false}, {"auto", "1", "xterm", false}, {"always", "1", "dumb", true}, {"never", "", "xterm", false}} {
 		t.Setenv("NO_COLOR", c.env)
+		t.Setenv("TERM", c.term)
 		a.color = c.color
 		if got := a.paint("31", "x") != "x"; got != c.want {
-			t.Errorf("--color=%s, NO_COLOR=%q: %t", c.color, c.env, got)
+			t.Errorf("--color=%s, NO_COLOR=%q, TERM=%q: %t", c.color, c.env, c.term, got)
 		}
 	}
 }
@@ -146,6 +147,37 @@ func TestProgressBar(t *testing.T) {
 	}
 	r.Done()
 	r.Done() // twice does no harm
+}
+
+// TestProgressLines: where no bar can be drawn, also on a terminal that says that it is a plain one, there are lines: the first
+// soon, since a transfer of nine seconds is over before ten have passed.
+func TestProgressLines(t *testing.T) {
+	t.Setenv("TERM", "dumb")
+	person, tty := terminal(t)
+	r := &reporter{app: &app{IOStreams: genericiooptions.IOStreams{ErrOut: tty}}}
+	at := func(since time.Duration) { // as if the transfer had begun so long ago
+		r.last = r.last.Add(r.from.Sub(time.Now()) - since + time.Since(r.from))
+		r.Progress(50<<20, 100<<20, -1)
+	}
+	r.Progress(0, 100<<20, -1)
+	if r.bar != nil {
+		t.Fatal("it draws a bar")
+	}
+	begun := r.last
+	at(2 * time.Second)
+	if !r.last.Before(time.Now().Add(-5 * time.Second)) {
+		t.Error("a line after two seconds")
+	}
+	r.last = begun
+	at(firstLine)
+	if time.Since(r.last) > time.Second {
+		t.Error("no line after three seconds")
+	}
+	buf := make([]byte, 4096)
+	n, err := person.Read(buf)
+	if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "50 MiB of 100 MiB (50 %), ") || strings.Count(got, "\n") != 1 {
+		t.Errorf("%q, %v", got, err)
+	}
 }
 
 func TestWriteLine(t *testing.T) {

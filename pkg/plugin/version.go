@@ -15,11 +15,13 @@ var (
 )
 
 type versionInfo struct {
-	Version   string `json:"version"`
-	Commit    string `json:"commit"`
-	Date      string `json:"date"`
-	GoVersion string `json:"goVersion"`
-	Platform  string `json:"platform"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Version    string `json:"version"`
+	Commit     string `json:"commit"`
+	Date       string `json:"date"`
+	GoVersion  string `json:"goVersion"`
+	Platform   string `json:"platform"`
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -33,7 +35,7 @@ func (a *app) versionCommand() *cobra.Command {
 			if err := out.validate(cmd); err != nil {
 				return err
 			}
-			v := versionInfo{Version, Commit, Date, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			v := versionInfo{"kubectl-etcd.io/v1", "Version", Version, Commit, Date, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			if out.data() {
 				return out.print(a.Out, v)
 			}
