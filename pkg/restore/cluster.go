@@ -62,6 +62,9 @@ type cluster interface {
 	Asker(ctx context.Context, m controlplane.Member, operation string) (stage, error)
 	Unstage(ctx context.Context, namespace, operation string) error
 
+	// Log is what a container has said since then; of a long log the end.
+	Log(ctx context.Context, namespace, pod, container string, since time.Time) (string, error)
+
 	// Plane finds the control plane as it is now.
 	Plane(ctx context.Context, namespace, name string) (controlplane.ControlPlane, error)
 	Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error)

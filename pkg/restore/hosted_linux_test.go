@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,6 +135,19 @@ func (c hostedClient) DeletePod(_ context.Context, _ workload, p pod, grace *int
 	}
 	c.h.kubelet.delete(p.UID, grace)
 	return nil
+}
+
+func (c hostedClient) Log(_ context.Context, _, pod, _ string, _ time.Time) (string, error) {
+	if pod == c.h.x.Name {
+		b, err := os.ReadFile(c.h.kubelet.log.Name())
+		return string(b), errors.Join(err, c.alive())
+	}
+	for _, m := range c.h.others {
+		if m.Name == pod {
+			return m.Log(), c.alive()
+		}
+	}
+	return "", fmt.Errorf("there is no pod %s", pod)
 }
 
 func (c hostedClient) Survey(ctx context.Context, p controlplane.ControlPlane, hashes bool) (*survey.Survey, error) {

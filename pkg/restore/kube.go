@@ -305,3 +305,15 @@ func (q quietReport) Progress(done, total, _ int64) {
 	q.Reporter.Progress("safety backup", done, total)
 }
 func (q quietReport) Done() {}
+
+// logBytes is how much of a log is read.
+const logBytes = 1 << 20
+
+func (k kube) Log(ctx context.Context, namespace, pod, container string, since time.Time) (string, error) {
+	o := &corev1.PodLogOptions{Container: container, TailLines: new(int64(2000)), LimitBytes: new(int64(logBytes))}
+	if !since.IsZero() {
+		o.SinceTime = new(metav1.NewTime(since))
+	}
+	b, err := k.Clients.Core.Pods(namespace).GetLogs(pod, o).DoRaw(ctx)
+	return string(b), err
+}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,6 +94,41 @@ func TestReplaceWithPeerTLS(t *testing.T) {
 	w := h.write(t)
 	h.carryOut(t)
 	w.neverFailed(t)
+}
+
+// TestReplaceMoved: the member has another address than its certificate says, as after its node got a new one. The others
+// refuse it, and it would be waited for in vain: why is said, and with another certificate it goes on.
+func TestReplaceMoved(t *testing.T) {
+	t.Parallel()
+	h := newHosted(t, hostedConfig{minor: "3.6", etcd: etcdtest.Config{TLS: true, PeerTLS: true}})
+	h.x.Wait(t)
+	args := h.kubelet.args
+	h.kubelet.while(func() {
+		h.kubelet.args = append(slices.Clone(args), "--peer-cert-file", h.etcd.TLS.MovedCert, "--peer-key-file", h.etcd.TLS.MovedKey)
+	})
+	c := h.client(-1)
+	r, err := h.replace(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Timeout = 2*lookEvery + 2*time.Second
+	err = r.runner(c).Run(t.Context(), r.op)
+	var refused *Refusal
+	if !errors.As(err, &refused) || !strings.Contains(refused.Hint, "certificate") {
+		t.Fatalf("no way out: %v", err)
+	}
+	for _, says := range []string{"not after", "192.0.2.7", "no snapshot was sent to it", "which was asked, says: "} {
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("does not say %q: %v", says, err)
+		}
+	}
+	t.Log(err)
+	h.kubelet.while(func() { h.kubelet.args = args })
+	r.cfg.Timeout = 30 * time.Second
+	if err := r.runner(c).Run(t.Context(), r.op); err != nil {
+		t.Fatal(err)
+	}
+	h.isReplaced(r)
 }
 
 // TestReplaceBroken replaces members that do not run any more, each in its own way.

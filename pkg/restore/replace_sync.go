@@ -24,8 +24,16 @@ const (
 func (r *run) sync(ctx context.Context, t *plan.Task) error {
 	name := r.replaced().Name
 	limit := r.cfg.Timeout + time.Duration(r.sh.Replace.Size/syncRate)*time.Second
-	if err := wait(ctx, limit, "member "+name+" has everything and votes", r.promote); err != nil {
-		return err
+	why := &catchUp{r: r}
+	err := wait(ctx, limit, "member "+name+" has everything and votes", func(ctx context.Context) (string, bool, error) {
+		seen, ok, err := r.promote(ctx)
+		if !ok && err == nil {
+			seen += why.look(ctx)
+		}
+		return seen, ok, err
+	})
+	if err != nil {
+		return why.explain(err)
 	}
 	if err := wait(ctx, r.cfg.Timeout, "all members are healthy", r.whole); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -59,6 +60,10 @@ func (c *client) DeletePod(_ context.Context, w workload, p pod, _ *int64) error
 		c.pods[w]++
 	}
 	return c.alive()
+}
+
+func (c *client) Log(context.Context, string, string, string, time.Time) (string, error) {
+	return "", c.alive()
 }
 
 func (c *client) Reverted(context.Context, workload) string { return "manager somebody" }

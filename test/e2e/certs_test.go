@@ -16,7 +16,10 @@ import (
 )
 
 // certs are PEM files of an etcd whose one certificate is for server, peer and client, as kubeception's is.
-type certs struct{ CA, Cert, Key []byte }
+type certs struct {
+	CA, Cert, Key []byte
+	ca            *authority // where another certificate can be had of it
+}
 
 // makeCerts makes them, also for the loopback and another address; the certificate is valid from notBefore to notAfter.
 func makeCerts(t testing.TB, names []string, ip string, notBefore, notAfter time.Time) certs {

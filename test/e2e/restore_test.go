@@ -87,11 +87,21 @@ func restoreCold(t *testing.T, u *user) {
 	before := u.state(t)
 	taken := u.backup(t)
 	u.lacksRight(t, as, taken.file)
+	// What nothing leads back from is not begun.
+	const guard = `[{"op":"add","path":"/metadata/finalizers","value":["example.com/guard"]}]`
+	u.kubectl(t, "patch", "poddisruptionbudget", "kube-etcd-pdb", "--type=json", "-p", guard)
+	plan := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--dry-run=client").exits(0).says(`warning: disruption budget \S+/kube-etcd-pdb has the finalizer example\.com/guard.*`)
+	u.kubectl(t, "patch", "poddisruptionbudget", "kube-etcd-pdb", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	if strings.Contains(plan.stdout, "delete disruption budget kube-etcd-pdb") || !strings.Contains(plan.stdout, "delete disruption budget kube-apiserver-pdb") {
+		t.Errorf("which budgets are deleted? %s", plan.stdout)
+	}
 	u.unchanged(t, before)
 	for range 2 {
 		w.writes(t, 40)
 		began := time.Now()
-		r := u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes", "-o", "json", "-v", as).exits(0)
+		p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-o", "json", "-v", as)
+		u.budgetInTheWay(t, p)
+		r := p.wait().exits(0)
 		t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 		w.writes(t, 20)
 		outage := w.outage(began)
@@ -141,6 +151,20 @@ func (u *user) noDeadServers(t testing.TB) {
 		}
 		return err
 	})
+}
+
+// budgetInTheWay puts a budget in the place of one that a restore has taken away. It is being deleted, and held by a finalizer
+// until the restore wants to have its own back: one that took it for that would end without any.
+func (u *user) budgetInTheWay(t testing.TB, p *proc) {
+	t.Helper()
+	const name = "kube-apiserver-pdb"
+	p.err.shows(t, 3*time.Minute, "^scale StatefulSet kube-etcd from 3 to 0$")
+	u.kubectl(t, "create", "poddisruptionbudget", name, "--selector=app=nobody", "--max-unavailable=1")
+	u.kubectl(t, "patch", "poddisruptionbudget", name, "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/guard"]}}`)
+	u.kubectl(t, "delete", "poddisruptionbudget", name, "--wait=false")
+	p.err.shows(t, 3*time.Minute, "^create disruption budget "+name+" again$")
+	time.Sleep(time.Second)
+	u.kubectl(t, "patch", "poddisruptionbudget", name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 }
 
 // counted checks that the user cluster's own API was asked how many objects there are.

@@ -82,7 +82,7 @@ func makeEtcdPKI(t testing.TB, names []string, ips []net.IP) certs {
 	ca, c := newAuthority(t, "e2e etcd CA"), certificate("kube-etcd")
 	c.DNSNames, c.IPAddresses = names, ips
 	p := ca.issue(t, c, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
-	return certs{CA: ca.pem, Cert: p.Cert, Key: p.Key}
+	return certs{CA: ca.pem, Cert: p.Cert, Key: p.Key, ca: &ca}
 }
 
 // certificate is for nothing yet, and valid for a day.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ type Member struct {
 	cluster *Cluster
 	args    []string
 	cmd     *exec.Cmd
-	log     *bytes.Buffer
+	log     *words
 	done    chan struct{}
 }
 
@@ -219,7 +220,7 @@ func (m *Member) Client(t testing.TB) *clientv3.Client {
 // Start starts the member's process, at first or again.
 func (m *Member) Start(t testing.TB) {
 	t.Helper()
-	m.log, m.done = &bytes.Buffer{}, make(chan struct{})
+	m.log, m.done = &words{}, make(chan struct{})
 	m.cmd = m.Command()
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	if err := m.cmd.Start(); err != nil {
@@ -228,6 +229,27 @@ func (m *Member) Start(t testing.TB) {
 	cmd, done := m.cmd, m.done
 	go func() { _ = cmd.Wait(); close(done) }()
 	t.Cleanup(m.Stop)
+}
+
+// Log is what its process has said so far.
+func (m *Member) Log() string { return m.log.String() }
+
+// words are a process's, and can be read while it speaks.
+type words struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(b)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
 }
 
 // Command is the member's process, not started, for a test that starts and ends it by itself.
