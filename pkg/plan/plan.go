@@ -140,9 +140,9 @@ func (t *Task) Recall(v any) (bool, error) {
 var ErrUndone = errors.New("everything was undone")
 
 // ErrAbandoned, as a cause of a context or an error of the journal, says that the
-// operation is another client's now: whoever meets it changes nothing any more,
-// and undoes nothing either.
-var ErrAbandoned = errors.New("another client has taken the operation up")
+// operation is, or may be, another client's now: whoever meets it changes nothing
+// any more, and undoes nothing either.
+var ErrAbandoned = errors.New("the operation is not this client's any more")
 
 // ErrTooLate is returned by an undo that finds that clients have seen what the
 // step did, though nobody had time to say so: from here it only goes on.

@@ -34,6 +34,19 @@ type Runner struct {
 	// Lost, if set, ends with ErrAbandoned as its cause when the operation becomes another client's. It ends an undo,
 	// too, which outlives everything else.
 	Lost context.Context
+
+	// memory says that what goes back needs no journal: it is not for another client to go on with.
+	memory bool
+}
+
+// save journals. The client that is at it has everything in memory: where the journal cannot be saved any more, what clients
+// have seen still goes on, and what failed still goes back.
+func (r *Runner) save(ctx context.Context, o *Operation) error {
+	err := r.Journal.Save(ctx, o)
+	if errors.Is(err, ErrAbandoned) || ctx.Err() != nil || !r.memory && !o.Committed() {
+		return err
+	}
+	return nil
 }
 
 // Check refuses an operation with steps that no action is known for: one that a newer version wrote.
@@ -75,13 +88,21 @@ func (r *Runner) Run(ctx context.Context, o *Operation) error {
 		}
 	}
 	o.Phase = Succeeded
-	return r.Journal.Save(ctx, o)
+	return r.save(ctx, o)
 }
 
 func (r *Runner) do(ctx context.Context, o *Operation, s *Step) error {
 	now := r.Now().UTC()
+	first, before := s.Commit && !o.Committed(), *s
 	s.State, s.Error, s.Started, s.Ended = Doing, "", &now, nil
-	if err := r.Journal.Save(ctx, o); err != nil {
+	save := r.save
+	if first { // whoever goes on has to know that nothing goes back any more
+		save = r.Journal.Save
+	}
+	if err := save(ctx, o); err != nil {
+		if first && !errors.Is(err, ErrAbandoned) { // it has not begun, and everything can still go back
+			*s = before
+		}
 		return err
 	}
 	r.Report.Begin(*s, false)
@@ -89,14 +110,14 @@ func (r *Runner) do(ctx context.Context, o *Operation, s *Step) error {
 	if err == nil {
 		end := r.Now().UTC()
 		s.State, s.Ended = Done, &end
-		err = r.Journal.Save(ctx, o)
+		err = r.save(ctx, o)
 	}
 	r.Report.End(*s, false, err)
 	return err
 }
 
 func (r *Runner) task(o *Operation, s *Step) *Task {
-	return &Task{Step: s, save: func(ctx context.Context) error { return r.Journal.Save(ctx, o) }}
+	return &Task{Step: s, save: func(ctx context.Context) error { return r.save(ctx, o) }}
 }
 
 // fail goes back where that is allowed. Going back outlives an interrupt.
@@ -123,7 +144,9 @@ func (r *Runner) fail(ctx context.Context, o *Operation, failed *StepError) erro
 		o.Phase = Failed
 		return errors.Join(failed, r.giveBack(ctx, dctx, o), r.Journal.Save(dctx, o))
 	}
-	if err := r.Undo(dctx, o); err != nil {
+	back := *r
+	back.memory = true
+	if err := back.Undo(dctx, o); err != nil {
 		return errors.Join(failed, err)
 	}
 	return errors.Join(failed, ErrUndone)
@@ -165,7 +188,7 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 		return fmt.Errorf("undo operation %s: it is past the point from which anything goes back by itself", o.ID)
 	}
 	o.Phase = GoingBack
-	if err := r.Journal.Save(ctx, o); err != nil {
+	if err := r.save(ctx, o); err != nil {
 		return err
 	}
 	for i := range slices.Backward(o.Steps) {
@@ -181,7 +204,7 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 		}
 	}
 	o.Phase = WentBack
-	return r.Journal.Save(ctx, o)
+	return r.save(ctx, o)
 }
 
 // Abandon ends an operation that can no longer go back, where its user does not want it to go on. Of the steps that are
@@ -225,7 +248,7 @@ const saveTimeout = 15 * time.Second
 
 func (r *Runner) undo(ctx context.Context, o *Operation, s *Step) error {
 	s.State = Undoing
-	if err := r.Journal.Save(ctx, o); err != nil {
+	if err := r.save(ctx, o); err != nil {
 		return err
 	}
 	r.Report.Begin(*s, true)
@@ -233,7 +256,7 @@ func (r *Runner) undo(ctx context.Context, o *Operation, s *Step) error {
 	if err == nil {
 		end := r.Now().UTC()
 		s.State, s.Ended = Undone, &end
-		err = r.Journal.Save(ctx, o)
+		err = r.save(ctx, o)
 	}
 	r.Report.End(*s, true, err)
 	return err

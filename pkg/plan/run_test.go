@@ -53,12 +53,16 @@ func (w *world) fault(at string) error {
 // ledger is a journal that knows what was last saved, and can be cut.
 type ledger struct {
 	saved []byte
-	cut   int // saves that still succeed; negative: all
+	cut   int  // saves that still succeed; negative: all
+	kills bool // the client with the next one
 }
 
 var errCut = errors.New("no API server")
 
 func (l *ledger) Save(_ context.Context, o *Operation) error {
+	if l.cut == 0 && l.kills {
+		panic(killed{})
+	}
 	if l.cut == 0 {
 		return errCut
 	}
@@ -248,8 +252,8 @@ func TestKilledAnywhere(t *testing.T) {
 			if err := l.Save(t.Context(), operation(steps, -1)); err != nil {
 				t.Fatal(err)
 			}
-			l.cut = saves
-			_ = runner(w, l).Run(t.Context(), l.load(t))
+			l.cut, l.kills = saves, true
+			die(func() { _ = runner(w, l).Run(t.Context(), l.load(t)) })
 			goOn(t, w, l, direction, fmt.Sprintf("cut after %d saves", saves))
 		}
 	}
@@ -394,4 +398,46 @@ func (x goingBack) Undo(ctx context.Context, t *Task) error {
 		return x.lose(ctx)
 	}
 	return err
+}
+
+// TestJournalLost: the journal cannot be saved any more. The client that is at it knows everything: what nobody has seen goes
+// back, what clients have seen goes on, and nothing gets past the point between the two unjournalled.
+func TestJournalLost(t *testing.T) {
+	const steps, commit = 4, 2
+	all := &ledger{cut: 1 << 10}
+	if err := runner(&world{}, all).Run(t.Context(), operation(steps, commit)); err != nil {
+		t.Fatal(err)
+	}
+	past := false
+	for saves := 1; saves < 1<<10-all.cut; saves++ {
+		w, l := &world{}, &ledger{cut: saves}
+		o := operation(steps, commit)
+		err := runner(w, l).Run(t.Context(), o)
+		switch {
+		case l.load(t).Committed(): // the journal says so, whatever came then
+			past = true
+			if err != nil || !slices.Equal(w.has, ids(steps)) || o.Phase != Succeeded {
+				t.Errorf("cut after %d saves: %v, has %v, phase %s", saves, err, w.has, o.Phase)
+			}
+		case past:
+			t.Errorf("cut after %d saves: the journal forgot", saves)
+		case !errors.Is(err, errCut) || !errors.Is(err, ErrUndone) || len(w.has) != 0 || o.Phase != WentBack || o.Committed():
+			t.Errorf("cut after %d saves: %v, has %v, phase %s", saves, err, w.has, o.Phase)
+		}
+	}
+	if !past {
+		t.Error("no journal was cut after the commit")
+	}
+}
+
+// TestUndoOfAnotherNeedsItsJournal: who takes back what another client began stops where it cannot say so.
+func TestUndoOfAnotherNeedsItsJournal(t *testing.T) {
+	w, l := &world{}, &ledger{cut: -1}
+	if err := runner(w, l).Run(t.Context(), operation(3, -1)); err != nil {
+		t.Fatal(err)
+	}
+	l.cut = 0
+	if err := runner(w, l).Undo(t.Context(), l.load(t)); !errors.Is(err, errCut) || !slices.Equal(w.has, ids(3)) {
+		t.Fatalf("%v, has %v", err, w.has)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -176,7 +175,8 @@ type client struct {
 	saves int // how many it may still make; negative: all
 }
 
-var errDead = errors.New("the client was killed")
+// errDead is what a client that is no more gets to hear: like one that has lost its operation, it changes nothing any more.
+var errDead = fmt.Errorf("%w: it was killed", plan.ErrAbandoned)
 
 func (w *world) client(saves int) *client {
 	ctx, kill := context.WithCancel(w.t.Context())
