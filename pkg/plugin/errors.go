@@ -69,12 +69,14 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 			a.warn("%v; remove what is left with: kubectl etcd cleanup -A --running", left)
 		}
 		fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" interrupted")
+		var stopped *restore.Stopped
+		if errors.As(err, &stopped) {
+			a.hint(stopped.Hint())
+		}
 		return exitInterrupted
 	}
 	fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" "+printable(a.line(err)))
-	if h := hint(cmd, err); h != "" {
-		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+printableLines(h))
-	}
+	a.hint(hint(cmd, err))
 	var usage *usageError
 	switch {
 	case errors.As(err, &usage):
@@ -86,6 +88,12 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exitDiffers
 	}
 	return exitFailed
+}
+
+func (a *app) hint(way string) {
+	if way != "" {
+		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+printableLines(way))
+	}
 }
 
 func isTarget(err error) bool {

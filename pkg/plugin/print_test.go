@@ -63,6 +63,8 @@ func TestReport(t *testing.T) {
 		{fmt.Errorf("create x: %w", store.ErrBusy), exitFailed, []string{"wait for it"}},
 		{&backup.ErrNoSource{Survey: &survey.Survey{}, Reason: "all down"}, exitFailed, []string{"choose a member: all down", "--raw --member NAME"}},
 		{fmt.Errorf("ask: %w", &etcd.Error{Code: 7, Message: "permission denied"}), exitFailed, []string{"role root"}},
+		{&restore.Stopped{Err: &url.Error{Op: "Get", URL: "https://x", Err: syscall.ECONNREFUSED}, Next: "etcd is down; type this"}, exitFailed, []string{"error: reach the API server: ", "hint: etcd is down; type this\n"}},
+		{errors.Join(errInterrupted, &restore.Stopped{Err: context.Canceled, Next: "etcd is down; type this"}), exitInterrupted, []string{"error: interrupted\nhint: etcd is down; type this\n"}},
 		{fmt.Errorf("wait for the agent: %w", context.DeadlineExceeded), exitFailed, []string{"error: wait for the agent: context deadline exceeded\n"}},
 	} {
 		var out bytes.Buffer

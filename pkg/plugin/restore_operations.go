@@ -161,7 +161,11 @@ func (a *app) restoreAbandonCommand() *cobra.Command {
 		`Give up a restore that failed after its point of no return, where going on with it does not help either.
 
 Writers, volume policy and budgets get back what it took from them. The data stays as it is: the restored one in
-use, the old one beside it. After that another restore can begin, also with "restore undo" and the operation's name.`,
+use, the old one, where there is one, beside it. After that another restore can begin, also with "restore undo" and the
+operation's name.
+
+It is refused where etcd would not run: while it is at 0 replicas, and where --discard-old-data has deleted its data and it has not
+come up on the new. Then "restore resume" leads on, or another snapshot: "restore TARGET --from SNAPSHOT".`,
 		func(ctx context.Context, f *found) error {
 			return o.goOn(ctx, f, fmt.Sprintf("Give up operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Abandon)
 		})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -78,6 +80,9 @@ func (o *restoreOptions) show(p *restore.Prepared) error {
 func planRows(op *plan.Operation) [][]string {
 	var rows [][]string
 	for i, s := range op.Steps {
+		if s.State == plan.Done { // of an operation that goes on
+			continue
+		}
 		outage := ""
 		if s.Outage {
 			outage = "yes"
@@ -143,14 +148,17 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	switch {
 	case refused: // its hint says what can be typed
 	case err == nil && op.Phase == plan.Abandoned:
-		a.say("gave up operation %s; what it has set aside is still on the volumes", op.ID)
+		a.say("gave up operation %s; %s", op.ID, keptOf(p))
 		return nil
 	case err == nil && op.Phase == plan.Succeeded && s.Replace != nil:
 		a.say("replaced member %s of %s; its old data is still on its volume; remove it with: kubectl etcd restore cleanup -n %s %s", s.Members[0].Name, op.Target, s.Namespace, op.ID)
 		return s.Flaw()
 	case err == nil && op.Phase == plan.Succeeded:
 		a.say("restored %s to revision %d of the snapshot, now %d; %s", op.Target, s.Snapshot.Revision, s.Snapshot.Revision+s.Bump, outage(s))
-		if s.DiscardOld {
+		for _, n := range s.StoppedWriters() {
+			a.warn("%s", n)
+		}
+		if !slices.ContainsFunc(s.Members, func(m restore.MemberRecord) bool { return m.HadData }) || s.DiscardOld {
 			return s.Flaw()
 		}
 		a.say("the old data is still on the volumes; take it back with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
@@ -158,19 +166,26 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	case err == nil:
 		a.say("%s is as it was before operation %s", op.Target, op.ID)
 		return nil
-	case errors.Is(err, plan.ErrAbandoned):
-		a.warn("operation %s is not this client's any more; how it goes says: kubectl etcd restore status -n %s %[1]s; if nobody is at it: kubectl etcd restore resume -n %[2]s %[1]s", op.ID, s.Namespace)
+	case errors.Is(err, plan.ErrAbandoned): // its hint says who may be at it
 	case errors.Is(err, plan.ErrUndone):
 		a.say("everything was undone: %s is as it was", op.Target)
-	case op.Phase == plan.Failed || op.Phase == plan.GoingBack || op.Phase == plan.Running:
-		next := fmt.Sprintf("go on with: kubectl etcd restore resume -n %s %s", s.Namespace, op.ID)
-		if op.Committed() {
-			next += fmt.Sprintf("; or give it up with: kubectl etcd restore abandon -n %s %s", s.Namespace, op.ID)
-		}
-		if errors.Is(err, context.Canceled) { // the error that follows says "interrupted", and no more
-			next = err.Error() + "; " + next
-		}
-		a.warn("operation %s has not ended; %s", op.ID, next)
+	case errors.Is(err, context.Canceled) && errors.As(err, new(*restore.Stopped)): // the error that follows says "interrupted", and no more
+		a.warn("%v", err)
 	}
 	return err
+}
+
+// keptOf says what the volumes still hold of an operation that was given up.
+func keptOf(p *restore.Prepared) string {
+	if p.KeptUnknown != nil {
+		return fmt.Sprintf("whether the volumes still hold old data could not be seen: %v", p.KeptUnknown)
+	}
+	var held []string
+	for _, k := range p.Kept {
+		held = append(held, fmt.Sprintf("%s (%s)", k.Member, humanize.IBytes(uint64(k.Size))))
+	}
+	if len(held) == 0 {
+		return "the volumes hold no old data"
+	}
+	return fmt.Sprintf("the volumes still hold old data of %s; remove it with: kubectl etcd restore cleanup -n %s %s", strings.Join(held, ", "), p.Shared.Namespace, p.Operation.ID)
 }

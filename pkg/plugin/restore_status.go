@@ -38,9 +38,15 @@ ended it is told who is at it.
 			if all {
 				ns = ""
 			}
-			ops, err := restore.Operations(cmd.Context(), d.Clients.Core, ns)
+			ops, bad, err := restore.Journals(cmd.Context(), d.Clients.Core, ns)
 			if err != nil {
 				return err
+			}
+			for _, u := range bad {
+				if id := firstArg(args); id == u.ID {
+					return u
+				}
+				a.warn("%v; %s", u, u.Hint())
 			}
 			if err := a.printOperations(&out, ops, ns, firstArg(args)); err != nil || out.data() {
 				return err

@@ -3,6 +3,8 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -21,29 +23,32 @@ func Leavings(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Clea
 		return nil, err
 	}
 	c := &Cleanup{Operation: o, run: r}
-	err = c.run.each(func(_ int, m *MemberRecord) error {
-		st, err := c.run.stage(ctx, m.Name)
-		if err != nil {
-			return err
-		}
-		s, err := st.Inspect(ctx)
-		if err != nil {
-			return fmt.Errorf("inspect volume of member %s: %w", m.Name, err)
-		}
-		for _, left := range s.Operations {
-			if left.Op == o.ID {
-				c.run.mu.Lock()
-				c.Kept = append(c.Kept, Kept{m.Name, left.Size})
-				c.run.mu.Unlock()
-			}
-		}
-		return nil
-	})
+	c.Kept, err = r.kept(ctx)
 	if err != nil {
 		c.Close(ctx)
 		return nil, err
 	}
 	return c, nil
+}
+
+// kept is what the members' volumes hold of the operation.
+func (r *run) kept(ctx context.Context) (out []Kept, err error) {
+	err = r.each(func(_ int, m *MemberRecord) error {
+		_, s, err := r.look(ctx, m.Name)
+		if err != nil {
+			return err
+		}
+		for _, left := range s.Operations {
+			if left.Op == r.op.ID {
+				r.mu.Lock()
+				out = append(out, Kept{m.Name, left.Size})
+				r.mu.Unlock()
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b Kept) int { return strings.Compare(a.Member, b.Member) })
+	return out, err
 }
 
 // Cleanup removes the old data of an operation that has ended. Close it.

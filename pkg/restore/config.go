@@ -135,6 +135,8 @@ type Shared struct {
 	Differs string `json:"differs,omitempty"`
 	// Miscounted says, after the restore, of what the API shows another number than the snapshot has; it never should.
 	Miscounted string `json:"miscounted,omitempty"`
+	// Stopped are the writers that were at 0 replicas before the restore, and still are.
+	Stopped []string `json:"stopped,omitempty"`
 	// Late are the writers that were not ready in time after the restore.
 	Late           []string       `json:"late,omitempty"`
 	Token          string         `json:"token"`

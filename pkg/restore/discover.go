@@ -99,7 +99,7 @@ func (sc *scene) restorable(cfg Config) error {
 	members := cfg.Plane.Members
 	switch {
 	case n == 0:
-		return refuse("scale it to its number of members first", "restore %s: StatefulSet %s has 0 replicas", cfg.Plane.ID(), sc.set.Name)
+		return refuse(lookFirst(cfg.Plane), "restore %s: StatefulSet %s has 0 replicas", cfg.Plane.ID(), sc.set.Name)
 	case int(n) != len(members):
 		return fmt.Errorf("restore %s: StatefulSet %s has %d replicas, but %d members were found", cfg.Plane.ID(), sc.set.Name, n, len(members))
 	case ordered(sc.set) && cfg.Hot:

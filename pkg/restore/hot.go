@@ -197,6 +197,7 @@ const nudges = 2
 func (r *run) hotServe(ctx context.Context, _ *plan.Task) error {
 	late, err := r.writersReady(ctx, r.sh.Writers)
 	r.sh.Late = late
+	r.tellStopped(ctx)
 	return err
 }
 

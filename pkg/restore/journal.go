@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,9 @@ const (
 	journalLabel = "kubectl-etcd.io/journal"
 	journalKind  = "restore"
 	journalKey   = "operation.json"
+
+	targetAnnotation = "kubectl-etcd.io/target"
+	phaseAnnotation  = "kubectl-etcd.io/phase"
 )
 
 // journal keeps an operation in a ConfigMap beside the control plane. There is
@@ -30,8 +34,13 @@ type journal struct {
 	core      corev1client.CoreV1Interface
 	namespace string
 	shared    *Shared
-	version   string // of the ConfigMap, as this client has last seen it; empty before its first save
-	last      string // what this client has saved last
+	warn      func(format string, args ...any)
+
+	mu      sync.Mutex
+	id      string   // of the operation, once it has been saved
+	version string   // of the ConfigMap, as this client has last seen it; empty before its first save
+	last    string   // what this client has saved last
+	unsure  []string // what it has tried to save since then: an answer can get lost
 }
 
 func journalName(id string) string { return "kubectl-etcd-restore-" + id }
@@ -39,6 +48,18 @@ func journalName(id string) string { return "kubectl-etcd-restore-" + id }
 // saveFor is how long a save is tried: an API server that is away for less does
 // not end an operation.
 const saveFor = 90 * time.Second
+
+// saveAgainFor is how long it is tried when the last one has failed: what goes on from memory must not wait that long at each step.
+const saveAgainFor = 10 * time.Second
+
+func (j *journal) patience() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.unsure) > 0 {
+		return saveAgainFor
+	}
+	return saveFor
+}
 
 // Save implements plan.Journal.
 func (j *journal) Save(ctx context.Context, o *plan.Operation) error {
@@ -50,10 +71,10 @@ func (j *journal) Save(ctx context.Context, o *plan.Operation) error {
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, saveFor)
+	ctx, cancel := context.WithTimeout(ctx, j.patience())
 	defer cancel()
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		if err = j.write(ctx, o, string(text)); err == nil || errors.Is(err, plan.ErrAbandoned) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err) {
+		if err = j.write(ctx, o, string(text)); err == nil || final(err) {
 			break
 		}
 		select {
@@ -74,61 +95,71 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 		ObjectMeta: metav1.ObjectMeta{Name: journalName(o.ID), Namespace: j.namespace, Labels: map[string]string{journalLabel: journalKind},
 			Annotations: map[string]string{
 				"kubernetes.io/description":  "Journal of a restore by kubectl etcd; remove with: kubectl etcd restore cleanup",
-				"kubectl-etcd.io/target":     o.Target,
-				"kubectl-etcd.io/phase":      string(o.Phase),
+				targetAnnotation:             o.Target,
+				phaseAnnotation:              string(o.Phase),
 				"kubectl-etcd.io/created-at": o.Created.Format(time.RFC3339),
 			}},
 		Data: map[string]string{journalKey: text},
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	cm.ResourceVersion = j.version
 	saved, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) && j.version == "" {
+	if apierrors.IsNotFound(err) {
+		if j.version != "" {
+			j.warn("the journal %s/%s was deleted; it is written again", j.namespace, cm.Name)
+		}
+		cm.ResourceVersion = ""
 		saved, err = maps.Create(ctx, cm, metav1.CreateOptions{})
 	}
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
 		// An answer that got lost looks the same as another client's save.
 		if saved, err = maps.Get(ctx, cm.Name, metav1.GetOptions{}); err != nil {
 			return err
 		}
-		switch saved.Data[journalKey] {
-		case text:
-		case j.last: // only labels or annotations were changed
+		switch found := saved.Data[journalKey]; {
+		case found == text:
+		case j.wrote(found): // an earlier save, or only labels or annotations were changed
 			cm.ResourceVersion = saved.ResourceVersion
 			saved, err = maps.Update(ctx, cm, metav1.UpdateOptions{})
 		default:
-			return fmt.Errorf("%w: it has written the journal", plan.ErrAbandoned)
+			return fmt.Errorf("%w: another one has written the journal", plan.ErrAbandoned)
 		}
 	}
-	if err == nil {
-		j.version, j.last = saved.ResourceVersion, text
-	}
-	return err
-}
-
-// Operations are the restores of a namespace ("" is all) that have a journal, newest first.
-func Operations(ctx context.Context, core corev1client.CoreV1Interface, namespace string) ([]plan.Operation, error) {
-	list, err := core.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: journalLabel + "=" + journalKind})
 	if err != nil {
-		return nil, fmt.Errorf("list journals: %w", err)
-	}
-	var out []plan.Operation
-	for _, cm := range list.Items {
-		o, err := decode(cm)
-		if err != nil {
-			return nil, err
+		if !j.wrote(text) {
+			j.unsure = append(j.unsure, text)
 		}
-		out = append(out, *o)
+		return err
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Created.After(out[j].Created) })
-	return out, nil
+	j.id, j.version, j.last, j.unsure = o.ID, saved.ResourceVersion, text, nil
+	return nil
 }
 
-func decode(cm corev1.ConfigMap) (*plan.Operation, error) {
-	o := &plan.Operation{}
-	if err := json.Unmarshal([]byte(cm.Data[journalKey]), o); err != nil {
-		return nil, fmt.Errorf("read journal %s/%s: %w", cm.Namespace, cm.Name, err)
+// wrote tells whether that is what this client has written.
+func (j *journal) wrote(text string) bool { return text == j.last || slices.Contains(j.unsure, text) }
+
+// final tells what no other try mends.
+func final(err error) bool {
+	return errors.Is(err, plan.ErrAbandoned) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
+}
+
+// ours tells whether the journal is as this client has written it, so that no other client can have done anything since;
+// there is one only where that client has saved it.
+func (j *journal) ours(ctx context.Context) (same, exists bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.id == "" {
+		return false, false, nil
 	}
-	return o, nil
+	cm, err := j.core.ConfigMaps(j.namespace).Get(ctx, journalName(j.id), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, false, nil
+	case err != nil:
+		return false, false, fmt.Errorf("read journal %s/%s: %w", j.namespace, journalName(j.id), err)
+	}
+	return j.wrote(cm.Data[journalKey]), true, nil
 }
 
 func deleteJournal(ctx context.Context, core corev1client.CoreV1Interface, namespace, id string) error {

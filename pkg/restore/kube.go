@@ -294,7 +294,7 @@ func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, operation
 }
 
 func (k kube) journal(namespace string, sh *Shared) plan.Journal {
-	return &journal{core: k.Clients.Core, namespace: namespace, shared: sh}
+	return &journal{core: k.Clients.Core, namespace: namespace, shared: sh, warn: k.Report.Warn}
 }
 
 // quietReport keeps a backup's own words out of a restore's.

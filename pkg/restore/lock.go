@@ -41,6 +41,12 @@ type lock struct {
 
 	mu      sync.Mutex
 	renewed time.Time // when this client has last made sure that it holds the lock
+	journal witness   // nil: there is none yet
+}
+
+// witness tells whether the journal is still as this client has written it.
+type witness interface {
+	ours(ctx context.Context) (same, exists bool, err error)
 }
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
@@ -75,12 +81,9 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 }
 
 func (l *lock) take(ctx context.Context) error {
-	t := metav1.NewMicroTime(l.now())
-	seconds := int32(leaseFor / time.Second)
-	want := coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
-	lease := &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: want}
+	want := l.spec()
 	asked := time.Now()
-	_, err := l.leases.Create(ctx, lease, metav1.CreateOptions{})
+	_, err := l.create(ctx)
 	if err == nil {
 		l.confirm(asked)
 		return nil
@@ -96,7 +99,11 @@ func (l *lock) take(ctx context.Context) error {
 		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, l.now())
 	}
 	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < leaseFor {
-		return fmt.Errorf("lock %s: %w: %s, since %s", l.name, ErrBusy, holder, old.Spec.AcquireTime.UTC().Format(time.RFC3339))
+		busy := &busyError{lock: l.name, namespace: old.Namespace, holder: holder}
+		if old.Spec.AcquireTime != nil {
+			busy.since = old.Spec.AcquireTime.Time
+		}
+		return busy
 	}
 	old.Spec = want
 	if _, err := l.leases.Update(ctx, old, metav1.UpdateOptions{}); err != nil {
@@ -104,6 +111,17 @@ func (l *lock) take(ctx context.Context) error {
 	}
 	l.confirm(asked)
 	return nil
+}
+
+// spec is the lock of this client, taken now.
+func (l *lock) spec() coordv1.LeaseSpec {
+	t := metav1.NewMicroTime(l.now())
+	seconds := int32(leaseFor / time.Second)
+	return coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
+}
+
+func (l *lock) create(ctx context.Context) (*coordv1.Lease, error) {
+	return l.leases.Create(ctx, &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: l.spec()}, metav1.CreateOptions{})
 }
 
 // confirm says that the lock was this client's when it asked.
@@ -163,9 +181,10 @@ func (l *lock) renew(ctx context.Context, timeout time.Duration) error {
 // look reads the lease; the lock is lost if that is another's.
 func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		lease, err = l.retake(ctx)
+	}
 	switch {
-	case apierrors.IsNotFound(err):
-		err = fmt.Errorf("%w: lock %s was deleted", plan.ErrAbandoned, l.name)
 	case err == nil && value(lease.Spec.HolderIdentity) != l.holder:
 		err = fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, l.name, value(lease.Spec.HolderIdentity))
 	}
@@ -173,6 +192,42 @@ func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
 		l.lose(err)
 	}
 	return lease, err
+}
+
+// watches names the journal by which this client knows, should its lock be deleted, whether another one was at work since.
+func (l *lock) watches(j witness) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.journal = j
+}
+
+// retake makes a lock again that somebody has deleted. Another client could have taken it, done its work and given it back:
+// then the journal says so, or is gone as well.
+func (l *lock) retake(ctx context.Context) (*coordv1.Lease, error) {
+	l.mu.Lock()
+	journal, silent := l.journal, time.Since(l.renewed)
+	l.mu.Unlock()
+	same, exists := false, true
+	if journal != nil {
+		var err error
+		if same, exists, err = journal.ours(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case exists && !same:
+		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal is not as this client has left it", plan.ErrAbandoned, l.name)
+	case !exists && silent > leaseFor:
+		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal, too", plan.ErrAbandoned, l.name)
+	}
+	lease, err := l.create(ctx)
+	if apierrors.IsAlreadyExists(err) {
+		return l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create lock %s again: %w", l.name, err)
+	}
+	return lease, nil
 }
 
 // held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
@@ -226,27 +281,6 @@ func (f fence) WrappedRoundTripper() http.RoundTripper { return f.next }
 
 // renewTimeout is for one renewal, so that a connection that swallows everything costs one and not all.
 const renewTimeout = 5 * time.Second
-
-// Locked says who is at an operation that has not ended, and when that client was last heard of, by its own clock; or what to type.
-func Locked(ctx context.Context, d Deps, o *plan.Operation) (string, error) {
-	namespace, plane, _ := strings.Cut(o.Target, "/")
-	lease, err := d.Coord.Leases(namespace).Get(ctx, lockName(plane), metav1.GetOptions{})
-	if apierrors.IsForbidden(err) {
-		return fmt.Sprintf("%s: who is at it may not be read here; %s", o.ID, goOn(o, namespace)), nil
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("read lock %s: %w", lockName(plane), err)
-	}
-	if err != nil || lease.Spec.RenewTime == nil {
-		return fmt.Sprintf("%s: nobody is at it; %s", o.ID, goOn(o, namespace)), nil
-	}
-	age := d.Now().Sub(lease.Spec.RenewTime.Time)
-	who := fmt.Sprintf("%s: at it is %s, last heard of %s ago", o.ID, value(lease.Spec.HolderIdentity), max(age, 0).Round(time.Second))
-	if age > leaseFor {
-		who += "; " + goOn(o, namespace)
-	}
-	return who, nil
-}
 
 // release gives the lock back; it is bounded by ctx.
 func (l *lock) release(ctx context.Context) error {

@@ -37,8 +37,18 @@ func (s *leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: reason, Code: int32(code)})
 	}
 	switch {
-	case !strings.Contains(r.URL.Path, "/leases/"):
+	case !strings.Contains(r.URL.Path, "/leases"):
 		s.others++
+	case r.Method == http.MethodPost && s.lease == nil:
+		lease := held("")
+		if err := json.NewDecoder(r.Body).Decode(lease); err != nil {
+			status(http.StatusBadRequest, metav1.StatusReasonBadRequest)
+			return
+		}
+		s.lease = lease
+	case r.Method == http.MethodPost:
+		status(http.StatusConflict, metav1.StatusReasonAlreadyExists)
+		return
 	case s.lease == nil:
 		status(http.StatusNotFound, metav1.StatusReasonNotFound)
 		return
@@ -133,9 +143,86 @@ func TestFenceWallClock(t *testing.T) {
 	}
 }
 
+// TestBusy: who meets another's lock is told who is at work, and what to type.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	o := &plan.Operation{ID: "op1", Target: "a/etcd", Phase: plan.Running}
+	for name, c := range map[string]struct {
+		silent       time.Duration // negative: there is no lock
+		reason, hint string
+	}{
+		"it lives":         {time.Second, "it is in the way; at it is somebody on m (operation op1, client x), last heard of 1s ago", "wait until that client has ended, or press Ctrl-C there; how far it is says: kubectl etcd restore status -n a op1; if it is gone, finish it with: kubectl etcd restore resume -n a op1"},
+		"it is silent":     {time.Hour, "it is in the way; at it was somebody on m (operation op1, client x), last heard of 1h0m0s ago", "finish it with: kubectl etcd restore resume -n a op1"},
+		"nobody has begun": {-1, "it is in the way; nobody is at it", "finish it with: kubectl etcd restore resume -n a op1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api, now := &leases{}, time.Now()
+			if c.silent >= 0 {
+				api.lease = held("somebody on m (operation op1, client x)")
+				at := metav1.NewMicroTime(now.Add(-c.silent))
+				api.lease.Spec.RenewTime, api.lease.Spec.AcquireTime = &at, &at
+			}
+			_, l, _ := fenced(t, api, now)
+			err := inTheWay(t.Context(), Deps{Coord: l.coord, Now: func() time.Time { return now }}, o, "it is in the way")
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || refusal.Reason != c.reason || !strings.HasPrefix(refusal.Hint, c.hint) {
+				t.Errorf("%v; hint: %s", err, refusal.Hint)
+			}
+			if c.silent < 0 {
+				return
+			}
+			var busy *busyError
+			if err := l.take(t.Context()); !errors.Is(err, ErrBusy) || !errors.As(err, &busy) || !strings.Contains(busy.Hint(), "restore status -n a op1; if it is gone, try again 30s after") {
+				t.Errorf("take: %v", err)
+			}
+		})
+	}
+}
+
+// left is what a client finds of its journal.
+type left struct{ same, exists bool }
+
+func (l left) ours(context.Context) (bool, bool, error) { return l.same, l.exists, nil }
+
+// TestLockDeleted: a lock that somebody has deleted is made again, unless another client can have been at work since.
+func TestLockDeleted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		journal witness
+		silent  time.Duration
+		kept    bool
+	}{
+		"the journal is as it was":           {left{true, true}, leaseFor, true},
+		"after hours":                        {left{true, true}, 5 * time.Hour, true},
+		"another has written it":             {left{false, true}, leaseFor / 2, false},
+		"it was deleted, too":                {left{false, false}, leaseFor / 2, true},
+		"it was deleted, too, after a sleep": {left{false, false}, 2 * leaseFor, false},
+		"there is none":                      {nil, leaseFor / 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := &leases{}
+			ctx, l, _ := fenced(t, api, time.Now().Add(-c.silent))
+			l.journal = c.journal
+			err := l.renew(ctx, renewTimeout)
+			if (err == nil) != c.kept || !c.kept && !errors.Is(err, plan.ErrAbandoned) {
+				t.Fatal(err)
+			}
+			if c.kept && (api.lease == nil || value(api.lease.Spec.HolderIdentity) != us) || (l.lost.Err() == nil) != c.kept {
+				t.Errorf("lock %+v, lost: %v", api.lease, context.Cause(l.lost))
+			}
+			if err != nil && strings.Contains(err.Error(), "another client has") {
+				t.Errorf("nobody has: %v", err)
+			}
+		})
+	}
+}
+
 type fencedLock struct {
 	*lock
-	url string
+	url   string
+	coord coordv1client.CoordinationV1Interface
 }
 
 func fenced(t *testing.T, api *leases, renewed time.Time) (context.Context, fencedLock, *http.Client) {
@@ -155,5 +242,5 @@ func fenced(t *testing.T, api *leases, renewed time.Time) (context.Context, fenc
 	l := &lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: renewed}
 	l.lost, l.lose = context.WithCancelCause(context.Background())
 	t.Cleanup(func() { l.lose(nil) })
-	return context.WithValue(t.Context(), lockKey{}, l), fencedLock{l, server.URL}, client
+	return context.WithValue(t.Context(), lockKey{}, l), fencedLock{l, server.URL, coord}, client
 }

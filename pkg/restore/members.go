@@ -323,6 +323,11 @@ func (r *run) drop(ctx context.Context, t *plan.Task) error {
 	if err := r.idle(ctx); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(now.Operations, func(o datadir.Operation) bool { return o.Op == r.op.ID }) { // uploaded or built of another snapshot, before this one took its place
+		if _, err := st.Discard(ctx, r.op.ID); err != nil {
+			return fmt.Errorf("remove what was built for member %s: %w", m.Name, err)
+		}
+	}
 	if err := r.aboveDisk(m, now); err != nil {
 		return err
 	}
@@ -330,7 +335,9 @@ func (r *run) drop(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return fmt.Errorf("delete old data of member %s: %w", m.Name, err)
 	}
-	r.d.Report.Step("member %s: %s deleted", m.Name, humanize.IBytes(uint64(did.Freed)))
+	if did.Freed > 0 { // else an earlier try has deleted it
+		r.d.Report.Step("member %s: %s deleted", m.Name, humanize.IBytes(uint64(did.Freed)))
+	}
 	return nil
 }
 

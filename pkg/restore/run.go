@@ -37,6 +37,11 @@ const undoTimeout = 15 * time.Minute
 // Prepare proves the snapshot, looks at the cluster and makes the plan; nothing
 // is changed. Close the result.
 func Prepare(ctx context.Context, d Deps, cfg Config) (*Prepared, error) {
+	if o, err := leftEmpty(ctx, d, cfg.Plane); err != nil {
+		return nil, err
+	} else if o != nil {
+		return prepareOver(ctx, d, cfg, o)
+	}
 	if _, err := unfinished(ctx, d, cfg.Plane); err != nil {
 		return nil, err
 	}
@@ -70,6 +75,11 @@ type Prepared struct {
 	Shared *Shared
 	// Notes are what the user should know before saying yes.
 	Notes []string
+	// Kept is what the volumes still hold of an operation that was given up; KeptUnknown says why that could not be seen.
+	Kept        []Kept
+	KeptUnknown error
+
+	over bool // an operation that another client began goes on with this snapshot
 }
 
 // Close removes what was unpacked.
@@ -80,7 +90,7 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.src.LiveKeys == 0 {
 		return refuse("", "restore %s: the snapshot %s holds no keys", r.cfg.Plane.ID(), r.src.File)
 	}
-	seen, err := unfinished(ctx, r.d, r.cfg.Plane)
+	known, err := unfinished(ctx, r.d, r.cfg.Plane)
 	if err != nil {
 		return err
 	}
@@ -100,7 +110,7 @@ func (p *Prepared) make(ctx context.Context) error {
 	if note != "" {
 		p.Notes = append(p.Notes, note)
 	}
-	r.sh = share(r.cfg, sc, r.src, seen)
+	r.sh = share(r.cfg, sc, r.src, known.seen)
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + r.op.ID
@@ -128,40 +138,8 @@ func (p *Prepared) make(ctx context.Context) error {
 	if r.sh.StageLate {
 		p.Notes = append(p.Notes, "volume claim "+sc.exclusive+" is ReadWriteOncePod, one pod's at a time: the new data is built after etcd has stopped, and the outage grows with the data")
 	}
-	p.Notes = slices.Concat(p.Notes, r.cfg.Plane.Notes, sc.notes, sc.aftermath(ctx, r.d.planes(), r.cfg.Plane, r.src.report))
+	p.Notes = slices.Concat(p.Notes, known.notes, r.cfg.Plane.Notes, sc.notes, sc.stopped(), sc.aftermath(ctx, r.d.planes(), r.cfg.Plane, r.src.report))
 	return nil
-}
-
-// unfinished refuses a second restore while the first can still go either way. It returns the highest revision of
-// which the journals of all restores of this control plane know.
-func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) (seen int64, err error) {
-	ops, err := Operations(ctx, d.Clients.Core, p.Namespace)
-	if err != nil {
-		return 0, err
-	}
-	for _, o := range ops {
-		if o.Target != p.ID() {
-			continue
-		}
-		if !o.Ended() {
-			return 0, refuse(goOn(&o, p.Namespace), "restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase)
-		}
-		sh, err := decodeShared(&o)
-		if err != nil {
-			return 0, err
-		}
-		seen = max(seen, sh.Highest, sh.Snapshot.Revision+max(sh.Bump, 0))
-	}
-	return seen, nil
-}
-
-// goOn says what can be typed about an operation that has not ended.
-func goOn(o *plan.Operation, namespace string) string {
-	back := fmt.Sprintf("take it back with: kubectl etcd restore undo -n %s %s", namespace, o.ID)
-	if o.Committed() {
-		back = fmt.Sprintf("give it up with: kubectl etcd restore abandon -n %s %s", namespace, o.ID)
-	}
-	return fmt.Sprintf("finish it with: kubectl etcd restore resume -n %s %s, or %s", namespace, o.ID, back)
 }
 
 // share begins what the steps share; seen is the highest revision of which earlier operations know.
@@ -199,6 +177,9 @@ func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 // Run carries the plan out. After a failure everything has been undone, unless
 // the error says otherwise.
 func (p *Prepared) Run(ctx context.Context) error {
+	if p.over {
+		return p.runOver(ctx)
+	}
 	if err := p.Answered(); err != nil {
 		return err
 	}
@@ -213,6 +194,8 @@ func (p *Prepared) Run(ctx context.Context) error {
 
 // locked holds the lock while f runs, and leaves no utility pod behind.
 func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) error) (err error) {
+	j := &keptJournal{Journal: r.c.journal(r.sh.Namespace, r.sh), run: r}
+	defer func() { err = r.stopped(err, j.unsaved) }()
 	ctx, l, err := acquire(ctx, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
 	if err != nil {
 		return err
@@ -236,8 +219,9 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 			return err
 		}
 	}
+	l.watches(j)
 	runner := &plan.Runner{
-		Journal: r.c.journal(r.sh.Namespace, r.sh),
+		Journal: j,
 		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.lost, Gives: givesBack,
 	}
 	return f(ctx, runner)
@@ -245,25 +229,19 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 
 // again reads the journal anew, in place, and refuses an operation that has ended meanwhile.
 func (r *run) again(ctx context.Context) error {
-	ops, err := Operations(ctx, r.d.Clients.Core, r.sh.Namespace)
+	o, err := find(ctx, r.d.Clients.Core, r.sh.Namespace, r.op.ID)
 	if err != nil {
 		return err
 	}
-	for _, o := range ops {
-		if o.ID != r.op.ID {
-			continue
-		}
-		sh, err := decodeShared(&o)
-		if err != nil {
-			return err
-		}
-		*r.op, *r.sh = o, *sh
-		if o.Ended() {
-			return hasEnded(&o)
-		}
-		return nil
+	sh, err := decodeShared(o)
+	if err != nil {
+		return err
 	}
-	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: its journal is gone", r.op.ID)
+	*r.op, *r.sh = *o, *sh
+	if o.Ended() {
+		return hasEnded(o)
+	}
+	return nil
 }
 
 // NoJournal refuses an operation that is not known.
@@ -280,13 +258,19 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 	if namespace == "" && id == "" {
 		return nil, refuse("kubectl etcd restore status -A lists them", "find operation: name its namespace with -n, or the operation itself")
 	}
-	ops, err := Operations(ctx, d.Clients.Core, namespace)
+	if id != "" {
+		return find(ctx, d.Clients.Core, namespace, id)
+	}
+	ops, bad, err := Journals(ctx, d.Clients.Core, namespace)
 	if err != nil {
 		return nil, err
 	}
+	for _, u := range bad { // whichever is meant is the user's to say
+		d.Report.Warn("%v", u)
+	}
 	var found []plan.Operation
 	for _, o := range ops {
-		if id == o.ID || id == "" && o.Ended() == ended {
+		if o.Ended() == ended {
 			found = append(found, o)
 		}
 	}
@@ -296,8 +280,6 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 		return &found[0], nil
 	case len(found) > 1:
 		return nil, refuse("name the operation: kubectl etcd restore status -A lists them", "find operation: %d %s", len(found), how)
-	case id != "":
-		return nil, NoJournal(id)
 	}
 	hint := "kubectl etcd restore status -A lists all"
 	if !ended {
@@ -325,7 +307,11 @@ func Continue(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prep
 		}
 		if r.src.SHA256 != sh.Snapshot.SHA256 {
 			r.src.close()
-			return nil, refuse("", "continue operation %s: %s is another snapshot than %s, with which it began", o.ID, cfg.From, sh.Snapshot.File)
+			hint := ""
+			if empty(o) {
+				hint = fmt.Sprintf("to put it in the place of that one: kubectl etcd restore %s --from %s", o.Target, cfg.From)
+			}
+			return nil, refuse(hint, "continue operation %s: %s is another snapshot than %s, with which it began", o.ID, cfg.From, sh.Snapshot.File)
 		}
 	}
 	return &Prepared{run: r, Operation: o, Shared: sh}, nil
@@ -360,12 +346,19 @@ func (p *Prepared) Abandon(ctx context.Context) error {
 		return refuse(fmt.Sprintf("take it back with: kubectl etcd restore undo -n %s %s", p.Shared.Namespace, p.Operation.ID), "abandon operation %s: it can still be undone", p.Operation.ID)
 	}
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
+		if err := p.run.runs(ctx); err != nil {
+			return err
+		}
 		if p.run.sh.Hot { // an agent that was ended may have left a member frozen
 			if err := p.run.thawAll(ctx); err != nil {
 				return err
 			}
 		}
-		return runner.Abandon(ctx, p.Operation, givesBack)
+		if err := runner.Abandon(ctx, p.Operation, givesBack); err != nil {
+			return err
+		}
+		p.Kept, p.KeptUnknown = p.run.kept(ctx)
+		return nil
 	})
 }
 

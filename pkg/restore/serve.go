@@ -54,7 +54,8 @@ func (r *run) serve(ctx context.Context, _ *plan.Task) error {
 		return err
 	}
 	r.sh.Late = late
-	if len(late) == 0 { // else nobody knows when it does
+	r.tellStopped(ctx)
+	if len(late) == 0 && (len(up) > 0 || len(r.sh.Stopped) == 0) { // else nobody knows when it does
 		r.outageEnds()
 	}
 	return nil

@@ -132,7 +132,7 @@ func faultBusy(t *testing.T, f *faulty) {
 	p.err.shows(t, 2*time.Minute, "upload the snapshot")
 	p.signal(syscall.SIGSTOP)
 	begin := time.Now()
-	f.c.etcd(t, "restore", f.target(), "--from", f.snapshot, "--yes").fails(1, `.*operation \S+, begun \S+, has not ended \(running\)`, `finish it with: .*`)
+	f.c.etcd(t, "restore", f.target(), "--from", f.snapshot, "--yes").fails(1, `.*operation \S+, begun \S+, has not ended \(running\); at it is .*, last heard of \d+s ago`, `wait until that client has ended, or press Ctrl-C there; .*; if it is gone, finish it with: .*`)
 	lock := f.kubectl(t, "get", "lease", "kubectl-etcd-kube-etcd", "-o", "jsonpath={.spec.holderIdentity}")
 	if !strings.Contains(lock, "(operation ") {
 		t.Errorf("the lock is held by %q", lock)
@@ -279,15 +279,26 @@ func faultFullDisk(t *testing.T, f *faulty) {
 	begun()
 }
 
-// faultOneOnly comes last: there is room for the old data or the new, and the user says that the old may go.
+// faultOneOnly comes last: there is room for the old data or the new, and the user says that the old may go. Then the restore
+// is interrupted: it cannot be given up, and goes on with another snapshot.
 func faultOneOnly(t *testing.T, f *faulty) {
-	taken := f.backup(t)
-	f.snapshot = taken.file
+	f.snapshot = f.backup(t).file
+	f.w.writes(t, 20)
+	taken := f.backupTo(t, "later.db")
 	f.w.writes(t, 20)
 	free := f.full(t, 100)
 	f.restore(t).exits(1).says(`hint: .*--discard-old-data deletes the old data first, for good`)
 	began := time.Now()
-	f.restore(t, "--discard-old-data").exits(0).says(`warning: the old data is deleted for good before the new is there: .*`).says(`member kube-etcd-0: \d+ MiB deleted`)
+	p := start(t, f.c.kubeconfig, "", "restore", f.target(), "--from", f.snapshot, "--discard-old-data", "--yes", "-v")
+	p.err.shows(t, 2*time.Minute, "delete the old data for good$")
+	p.signal(syscall.SIGINT)
+	r := p.wait().exits(130).says(`warning: the old data is deleted for good before the new is there: .*`).says(`error: interrupted`)
+	t.Log(r.stderr)
+	next := `finish it with: .* resume .*, or put another snapshot in its place with: kubectl etcd restore ` + f.target() + ` --from SNAPSHOT`
+	r.says(`hint: operation \S+ has not ended, and this is down: .*writer .*/kube-apiserver \(had 1 replicas\), .*etcd \(StatefulSet kube-etcd\); ` + next)
+	f.c.etcd(t, "restore", "abandon", "-n", f.Namespace, "--yes").fails(1, `abandon operation \S+: it has deleted the old data, and etcd has not come up on the new`, next)
+	f.snapshot = taken.file
+	f.restore(t).exits(0).says(`warning: operation \S+ has deleted the old data, and etcd has not come up: it goes on with later.db instead of s.db; nothing leads back`)
 	free()
 	f.restoredSince(t, f.w, began, taken, f.before)
 }

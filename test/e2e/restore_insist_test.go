@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,19 +30,44 @@ func wayGivenUp(t *testing.T, u *user) {
 	begun := time.Now()
 	p := start(t, u.c.kubeconfig, "", "restore", u.target(), "--from", taken.file, "--yes", "-v")
 	p.err.shows(t, 3*time.Minute, "^scale StatefulSet kube-etcd from 3 to 0$")
+	journal, err := u.journal(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.kubectl(t, "delete", "configmap/"+journal, "lease/kubectl-etcd-kube-etcd")
 	open := u.quota(t, "count/poddisruptionbudgets.policy=0")
+	eventually(t, time.Minute, "journal and lock are there again", func() error {
+		if _, err := u.c.tryKubectl(t, nil, "-n", u.Namespace, "get", "lease", "kubectl-etcd-kube-etcd"); err != nil {
+			return err
+		}
+		_, err := u.journal(t)
+		return err
+	})
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*has not ended \(running\); at it is \S+ on .*, last heard of \d+s ago`,
+		`wait until that client has ended, or press Ctrl-C there; .*restore status -n \S+ \S+; if it is gone, finish it with: .*`)
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: operation \S+ has not ended; go on with: .* resume .*; or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
+	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: the journal \S+ was deleted; it is written again`)
+	r.says(`hint: operation \S+ has not ended, and this is down: disruption budget \S+; finish it with: .* resume .*, or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
 	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(1).says(`error: undo operation .*: it is past the point from which anything goes back by itself`)
 	open()
-	u.c.etcd(t, "restore", "abandon", "-n", u.Namespace, "--yes").exits(0).says(`gave up operation \S+; what it has set aside is still on the volumes`)
+	u.c.etcd(t, "restore", "abandon", "-n", u.Namespace, "--yes").exits(0).says(`gave up operation \S+; the volumes still hold old data of kube-etcd-0 \(.+\), kube-etcd-1 \(.+\), kube-etcd-2 \(.+\); remove it with: .* cleanup .*`)
 	u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).prints(`(?s).*abandoned.*`)
 	if u.budget(t) == budget {
 		t.Error("the budget was never away")
 	}
 	w.writes(t, 20)
 	w.restored(t, taken, w.outage(begun))
+}
+
+// journal is that of the operation that a client is at.
+func (u *user) journal(t testing.TB) (name string, err error) {
+	t.Helper()
+	name = u.kubectl(t, "get", "configmaps", "-l", "kubectl-etcd.io/journal=restore", "-o", `jsonpath={.items[?(@.metadata.annotations.kubectl-etcd\.io/phase=="running")].metadata.name}`)
+	if name == "" {
+		err = errors.New("there is none")
+	}
+	return name, err
 }
 
 // wayNotServing: the data is restored, and no API server may start on it. That is no success.

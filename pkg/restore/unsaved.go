@@ -1,0 +1,33 @@
+package restore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+// keptJournal is the journal of an operation under way. It knows whether the cluster has the last of it.
+type keptJournal struct {
+	plan.Journal
+	run     *run
+	unsaved error // why the last save failed; nil: it did not
+}
+
+// Save implements plan.Journal.
+func (k *keptJournal) Save(ctx context.Context, o *plan.Operation) error {
+	err := k.Journal.Save(ctx, o)
+	if err != nil && k.unsaved == nil && !errors.Is(err, plan.ErrAbandoned) && ctx.Err() == nil {
+		k.run.d.Report.Warn("%v; this client goes on from memory, with what it can: do not end it", err)
+	}
+	k.unsaved = err
+	return err
+}
+
+// ours implements witness.
+func (k *keptJournal) ours(ctx context.Context) (same, exists bool, err error) {
+	if w, ok := k.Journal.(witness); ok {
+		return w.ours(ctx)
+	}
+	return false, true, nil
+}
