@@ -46,10 +46,10 @@ func (r *run) stopped(err error, unsaved error) error {
 		down = []string{"nothing"}
 	}
 	if errors.Is(err, plan.ErrAbandoned) {
-		said = append(said, fmt.Sprintf("when this client stopped, this was down: %s; who is at operation %s says: kubectl etcd restore status -n %s %[2]s; if nobody is: kubectl etcd restore resume -n %[3]s %[2]s",
+		said = append(said, fmt.Sprintf("when this client stopped, this was down or missing: %s; who is at operation %s says: kubectl etcd restore status -n %s %[2]s; if nobody is: kubectl etcd restore resume -n %[3]s %[2]s",
 			strings.Join(down, ", "), r.op.ID, r.sh.Namespace))
 	} else {
-		said = append(said, fmt.Sprintf("operation %s has not ended, and this is down: %s; %s", r.op.ID, strings.Join(down, ", "), goOn(r.op, r.sh.Namespace)))
+		said = append(said, fmt.Sprintf("operation %s has not ended, and this is down or missing: %s; %s", r.op.ID, strings.Join(down, ", "), goOn(r.op, r.sh.Namespace)))
 	}
 	if unsaved != nil {
 		said = append(said, "the journal could not be saved: if it is gone, scale back yourself what is down, etcd first")

@@ -295,7 +295,7 @@ func faultOneOnly(t *testing.T, f *faulty) {
 	r := p.wait().exits(130).says(`warning: the old data is deleted for good before the new is there: .*`).says(`error: interrupted`)
 	t.Log(r.stderr)
 	next := `finish it with: .* resume .*, or put another snapshot in its place with: kubectl etcd restore ` + f.target() + ` --from SNAPSHOT`
-	r.says(`hint: operation \S+ has not ended, and this is down: .*writer .*/kube-apiserver \(had 1 replicas\), .*etcd \(StatefulSet kube-etcd\); ` + next)
+	r.says(`hint: operation \S+ has not ended, and this is down or missing: .*writer .*/kube-apiserver \(had 1 replicas\), .*etcd \(StatefulSet kube-etcd\); ` + next)
 	f.c.etcd(t, "restore", "abandon", "-n", f.Namespace, "--yes").fails(1, `abandon operation \S+: it has deleted the old data, and etcd has not come up on the new`, next)
 	f.snapshot = taken.file
 	f.restore(t).exits(0).says(`warning: operation \S+ has deleted the old data, and etcd has not come up: it goes on with later.db instead of s.db; nothing leads back`)

@@ -48,7 +48,7 @@ func wayGivenUp(t *testing.T, u *user) {
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: the journal \S+ was deleted; it is written again`)
-	r.says(`hint: operation \S+ has not ended, and this is down: disruption budget \S+; finish it with: .* resume .*, or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
+	r.says(`hint: operation \S+ has not ended, and this is down or missing: disruption budget \S+, disruption budget \S+; finish it with: .* resume .*, or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
 	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(1).says(`error: undo operation .*: it is past the point from which anything goes back by itself`)
 	open()
 	u.c.etcd(t, "restore", "abandon", "-n", u.Namespace, "--yes").exits(0).says(`gave up operation \S+; the volumes still hold old data of kube-etcd-0 \(.+\), kube-etcd-1 \(.+\), kube-etcd-2 \(.+\); remove it with: .* cleanup .*`)

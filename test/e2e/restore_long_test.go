@@ -273,7 +273,7 @@ func TestRestoreLongStolen(t *testing.T) {
 	p.signal(syscall.SIGCONT)
 	stopped := p.wait()
 	t.Logf("the first client:\n%s", stopped.stderr)
-	stopped.exits(1).says(`error: .*the operation is not this client.s any more.*`).says(`hint: when this client stopped, this was down: .*; who is at operation \S+ says: .*`)
+	stopped.exits(1).says(`error: .*the operation is not this client.s any more.*`).says(`hint: when this client stopped, this was down or missing: .*; who is at operation \S+ says: .*`)
 	w.writes(t, 20)
 	w.allThere(t)
 	u.settled(t, before)
