@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 	None Compression = ""
 	// Zstd is a zstd stream, undone by `zstd -d`.
 	Zstd Compression = "zstd"
+	// Gzip and Zip are what other tools make of snapshots: they are read, and never written.
+	Gzip Compression = "gzip"
+	Zip  Compression = "zip"
 )
 
 // Extension is what a file name ends in: ".db" or ".db.zst".
@@ -34,30 +38,55 @@ const maxWindow = 128 << 20
 
 var (
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+	gzipMagic = []byte{0x1f, 0x8b, 8}
+	zipMagic  = []byte("PK\x03\x04")
 	// skippableMagic is the first of 16 numbers that begin a frame without content.
 	skippableMagic uint32 = 0x184D2A50
 )
 
-// ErrCompressed says that a zstd stream is damaged or ends too early.
+// ErrCompressed says that a compressed stream is damaged or ends too early.
 var ErrCompressed = errors.New("compressed data is damaged or incomplete")
 
-// Reader looks at the first bytes of r and returns a reader of the plain snapshot, whatever way it is stored. Errors
-// of the zstd stream are ErrCompressed. Close frees the decoder; it does not close r.
+// Open returns a reader of the plain snapshot in a file of that size, whatever way it is stored. Errors of what is compressed
+// are ErrCompressed; a zip archive without exactly one snapshot is ErrArchive. Close frees the decoder; it does not close r.
+func Open(r io.ReaderAt, size int64) (io.ReadCloser, Compression, error) {
+	var head [4]byte
+	if n, err := r.ReadAt(head[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, None, fmt.Errorf("read snapshot: %w", err)
+	} else if DetectCompression(head[:n]) == Zip {
+		plain, err := openZip(r, size)
+		return plain, Zip, err
+	}
+	return Reader(io.NewSectionReader(r, 0, size))
+}
+
+// Reader is Open for a stream, which can be anything but a zip archive.
 func Reader(r io.Reader) (io.ReadCloser, Compression, error) {
 	br := bufio.NewReaderSize(r, 1<<20)
 	head, err := br.Peek(len(zstdMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, None, fmt.Errorf("read snapshot: %w", err)
 	}
-	if DetectCompression(head) == None {
-		return io.NopCloser(br), None, nil
-	}
 	source := &errorKeeper{r: br}
-	dec, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
-	if err != nil {
-		return nil, Zstd, fmt.Errorf("open zstd stream: %w", err)
+	switch c := DetectCompression(head); c {
+	case Zstd:
+		dec, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
+		if err != nil {
+			return nil, c, fmt.Errorf("open zstd stream: %w", err)
+		}
+		return &decoder{r: dec, close: dec.Close, source: source}, c, nil
+	case Gzip:
+		d := &decoder{source: source}
+		dec, err := gzip.NewReader(source)
+		if err != nil {
+			return nil, c, d.explain(err)
+		}
+		d.r = dec
+		return d, c, nil
+	case Zip:
+		return nil, c, fmt.Errorf("%w: it can be read from a file only", ErrArchive)
 	}
-	return &zstdReader{dec: dec, source: source}, Zstd, nil
+	return io.NopCloser(br), None, nil
 }
 
 // DetectCompression tells from the first four bytes of a file how it is stored.
@@ -65,8 +94,13 @@ func DetectCompression(head []byte) Compression {
 	if len(head) < len(zstdMagic) {
 		return None
 	}
-	if bytes.HasPrefix(head, zstdMagic) || binary.LittleEndian.Uint32(head)&^0xf == skippableMagic {
+	switch {
+	case bytes.HasPrefix(head, zstdMagic), binary.LittleEndian.Uint32(head)&^0xf == skippableMagic:
 		return Zstd
+	case bytes.HasPrefix(head, gzipMagic):
+		return Gzip
+	case bytes.HasPrefix(head, zipMagic):
+		return Zip
 	}
 	return None
 }
@@ -85,25 +119,33 @@ func (k *errorKeeper) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type zstdReader struct {
-	dec    *zstd.Decoder
+// decoder tells damage from an error of the source.
+type decoder struct {
+	r      io.Reader
+	close  func() // optional
 	source *errorKeeper
 }
 
-func (z *zstdReader) Read(p []byte) (int, error) {
-	n, err := z.dec.Read(p)
+func (d *decoder) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
 	if err == nil || err == io.EOF {
 		return n, err
 	}
-	// Close ends the decoder's goroutines, which write source.err.
-	z.dec.Close()
-	if z.source.err != nil {
-		return n, z.source.err
-	}
-	return n, fmt.Errorf("%w: %w", ErrCompressed, err)
+	// It ends the decoder's goroutines, which write source.err.
+	_ = d.Close()
+	return n, d.explain(err)
 }
 
-func (z *zstdReader) Close() error {
-	z.dec.Close()
+func (d *decoder) explain(err error) error {
+	if d.source.err != nil {
+		return d.source.err
+	}
+	return fmt.Errorf("%w: %w", ErrCompressed, err)
+}
+
+func (d *decoder) Close() error {
+	if d.close != nil {
+		d.close()
+	}
 	return nil
 }
