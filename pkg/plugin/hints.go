@@ -184,6 +184,8 @@ func restores(cmd *cobra.Command) bool { return strings.Contains(cmd.CommandPath
 
 func verifyHint(cmd *cobra.Command, err error) string {
 	switch {
+	case errors.Is(err, verify.ErrWritten):
+		return writtenHint(restores(cmd), errors.Is(err, verify.ErrSidecar))
 	case restores(cmd) && errors.Is(err, verify.ErrNoTrailer):
 		return "it may have been cut short: take another copy of it; if it is a copy of member/snap/db, accept it with --skip-hash-check, which cannot prove it"
 	case restores(cmd) && errors.Is(err, verify.ErrInvalidSidecar):
@@ -208,8 +210,21 @@ func verifyHint(cmd *cobra.Command, err error) string {
 	return ""
 }
 
+// writtenHint is for a snapshot that another program has opened for writing: it is still a database.
+func writtenHint(restores, sidecar bool) string {
+	switch {
+	case restores && sidecar:
+		return "name another snapshot; or move the sidecar away, and restore the database without its last 32 bytes with --skip-hash-check: it has been read whole, but cannot be proven"
+	case restores:
+		return "name another snapshot, or restore the database without its last 32 bytes with --skip-hash-check: it has been read whole, but cannot be proven"
+	case sidecar:
+		return "read it with --raw --no-sidecar; a restore takes it, without its last 32 bytes, with --skip-hash-check, once the sidecar is moved away"
+	}
+	return "read it with --raw; a restore takes it, without its last 32 bytes, with --skip-hash-check"
+}
+
 func damaged(err error) bool {
-	for _, e := range []error{verify.ErrTrailer, verify.ErrCorrupt, verify.ErrTruncated, verify.ErrCompressed, verify.ErrEmpty} {
+	for _, e := range []error{verify.ErrTrailer, verify.ErrCorrupt, verify.ErrTruncated, verify.ErrLonger, verify.ErrCompressed, verify.ErrEmpty} {
 		if errors.Is(err, e) {
 			return true
 		}

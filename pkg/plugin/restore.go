@@ -119,7 +119,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
 	_ = cmd.RegisterFlagCompletionFunc("skip-member", a.completeMembers)
 	f.BoolVar(&o.cfg.Hot, "hot", false, "Leave the API servers running and exchange the data under etcd: an outage of seconds; takes pods with hostPID")
-	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a copy of a database file (backup --raw), which has no hash that proves it")
+	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a database that no hash proves: a copy of its file (backup --raw), or a snapshot that another program has written to")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")
 	f.StringArrayVar(&o.cfg.Writers, "writer", nil, "Also stop this workload, [NAMESPACE/]KIND/NAME, by default in the control plane's namespace; repeat it")

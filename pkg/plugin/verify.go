@@ -62,7 +62,7 @@ With --rehearse it is also restored into a temporary folder, and a real etcd is 
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.opts.Raw, "raw", false, "Accept a copy of member/snap/db, which has no trailer and cannot be proven")
+	f.BoolVar(&o.opts.Raw, "raw", false, "Accept a database that cannot be proven: a copy of member/snap/db, which has no trailer, or a snapshot that another program has written to")
 	f.BoolVar(&o.opts.NoSidecar, "no-sidecar", false, "Do not compare with the .json beside the file")
 	f.StringVar(&o.opts.TempDir, "temp-dir", "", "Folder for unpacking and for --rehearse=local (default: the file's, or the system's where that cannot be written)")
 	f.StringVar(&o.rehearse, "rehearse", "no", "Restore it and start an etcd on it: auto, local or pod")

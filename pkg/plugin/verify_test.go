@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
@@ -91,5 +92,33 @@ func TestRehearseUploadsOnlyHome(t *testing.T) {
 				t.Errorf("%s", &errOut)
 			}
 		})
+	}
+}
+
+// TestWrittenHint: the way out of a snapshot that another program has opened for writing has the flags of the command.
+func TestWrittenHint(t *testing.T) {
+	written := fmt.Errorf("verify x.db: %w", verify.ErrWritten)
+	sidecar := fmt.Errorf("verify x.db: %w", &verify.SidecarError{Field: "sha256", Cause: verify.ErrWritten})
+	root := Command()
+	for _, c := range []struct {
+		command string
+		err     error
+		words   []string
+	}{
+		{"verify", written, []string{"read it with --raw;"}},
+		{"verify", sidecar, []string{"--raw --no-sidecar"}},
+		{"restore", written, []string{"without its last 32 bytes with --skip-hash-check"}},
+		{"restore", sidecar, []string{"move the sidecar away", "--skip-hash-check"}},
+	} {
+		cmd, _, err := root.Find([]string{c.command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := hint(cmd, c.err)
+		for _, w := range c.words {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: %v: %s", c.command, c.err, got)
+			}
+		}
 	}
 }

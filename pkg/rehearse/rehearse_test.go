@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -71,6 +72,24 @@ func TestRunRaw(t *testing.T) {
 	}
 	if _, err := run(t, t.Context(), b, rehearse.Config{Snapshot: s.DB, Raw: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRunWritten: a snapshot that another program has opened for writing is restored without its last 32 bytes.
+func TestRunWritten(t *testing.T) {
+	b := etcdtest.Find(t, "3.6")
+	s := etcdtest.Start(t, b)
+	live := s.Fill(t, 50)
+	path := s.Save(t)
+	db, err := bolt.Open(path, 0o600, nil)
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, t.Context(), b, rehearse.Config{Snapshot: path}); !errors.Is(err, verify.ErrWritten) {
+		t.Errorf("without being asked to: %v", err)
+	}
+	if r, err := run(t, t.Context(), b, rehearse.Config{Snapshot: path, Raw: true}); err != nil || r.LiveKeys != live {
+		t.Errorf("got %+v, %v", r, err)
 	}
 }
 

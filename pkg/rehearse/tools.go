@@ -89,7 +89,11 @@ func unpack(ctx context.Context, c Config, dir string) (path string, took time.D
 		return "", 0, fmt.Errorf("open snapshot: %w", err)
 	}
 	defer f.Close()
-	plain, compression, err := snapshot.Reader(f)
+	info, err := f.Stat()
+	if err != nil {
+		return "", 0, err
+	}
+	plain, compression, err := snapshot.Open(f, info.Size())
 	if err != nil {
 		return "", 0, err
 	}

@@ -58,6 +58,15 @@ func prove(ctx context.Context, from string, raw bool) (*source, error) {
 	return s, nil
 }
 
+// notes are what the user should know of the snapshot before saying yes.
+func (s *source) notes() []string {
+	var notes []string
+	if s.report.MetaDamaged {
+		notes = append(notes, s.File+": "+verify.NoteMeta)
+	}
+	return notes
+}
+
 // open makes a plain file of a compressed one: what is sent to the members can then be continued after a cut.
 func (s *source) open(from string) error {
 	f, err := os.Open(from)
@@ -65,7 +74,11 @@ func (s *source) open(from string) error {
 		return err
 	}
 	s.files = append(s.files, f)
-	r, form, err := snapshot.Reader(f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	r, form, err := snapshot.Open(f, info.Size())
 	if err != nil {
 		return fmt.Errorf("read %s: %w", from, err)
 	}
@@ -74,7 +87,9 @@ func (s *source) open(from string) error {
 		s.plain = f
 		return nil
 	}
-	s.packed = f
+	if form == snapshot.Zstd { // the agents unpack nothing else
+		s.packed = f
+	}
 	if s.plain, err = s.make(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -177,5 +180,60 @@ func TestSentChanged(t *testing.T) {
 		if _, err := src.content(t.Context(), true, 0, &told{}); !errors.Is(err, verify.ErrCorrupt) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// TestProvePacked: what others have packed is sent as any other snapshot is; what was written to since goes as a raw database
+// where the user insists.
+func TestProvePacked(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	plain := withHistory(t)
+	data, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := filepath.Join(t.TempDir(), "packed.db.gz")
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err = w.Write(data)
+	if err = errors.Join(err, w.Close(), os.WriteFile(packed, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	src, err := prove(t.Context(), packed, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.close()
+	content, err := src.content(t.Context(), false, 0, &told{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make([]byte, content.Size)
+	if _, err := content.Plain.ReadAt(sent, 0); err != nil || !bytes.Equal(sent, data) || !content.PackedProven || content.Packed == src.files[0] {
+		t.Errorf("%d bytes, packed %v, proven %t: %v", len(sent), content.Packed != nil, content.PackedProven, err)
+	}
+
+	db, err := bolt.Open(plain, 0o600, nil)
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prove(t.Context(), plain, false); !errors.Is(err, verify.ErrWritten) {
+		t.Errorf("written to: %v", err)
+	}
+	written, err := prove(t.Context(), plain, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.close()
+	if !written.Raw || len(written.notes()) != 0 {
+		t.Errorf("written to: %+v, notes %q", written.SnapshotRecord, written.notes())
+	}
+}
+
+// TestNotes: what is wrong with a snapshot that is restored all the same.
+func TestNotes(t *testing.T) {
+	s := &source{SnapshotRecord: SnapshotRecord{File: "x.db"}, report: &verify.Report{MetaDamaged: true}}
+	if notes := s.notes(); len(notes) != 1 || notes[0] != "x.db: "+verify.NoteMeta {
+		t.Errorf("notes %q", notes)
 	}
 }

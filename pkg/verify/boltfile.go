@@ -129,6 +129,9 @@ type database struct {
 	r    io.ReaderAt
 	seen bitmap
 	used uint64
+	// oneMeta says that one of the two meta pages is damaged, and written that the database was written to after a snapshot was
+	// taken, or never came out of etcd as one.
+	oneMeta, written bool
 	// buffers holds one buffer per level of the tree, since a branch page is needed until its children are done.
 	buffers [][]byte
 }
@@ -146,7 +149,33 @@ func openDatabase(r io.ReaderAt, size int64) (*database, error) {
 	}
 	d := &database{meta: m, r: r}
 	d.reset()
+	if err := d.compareMetas(); err != nil {
+		return nil, err
+	}
 	return d, nil
+}
+
+// compareMetas looks at what the two meta pages say together. etcd writes a snapshot with two that differ in the number of
+// their transaction only; every transaction since has replaced one of them.
+func (d *database) compareMetas() error {
+	var both [2]meta
+	for i := range both {
+		var buf [metaSize]byte
+		at := int64(i)*d.pageSize + pageHeaderSize
+		if _, err := d.r.ReadAt(buf[:], at); err != nil {
+			return fmt.Errorf("read meta page: %w", err)
+		}
+		m, _, ok := parseMeta(buf[:])
+		if !ok || m.pageSize != d.pageSize {
+			d.oneMeta = true
+			return nil
+		}
+		both[i] = m
+	}
+	asSent := both[0]
+	asSent.txid--
+	d.written = both[1] != asSent
+	return nil
 }
 
 // reset forgets which pages were read, for another pass.

@@ -269,6 +269,9 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 	if err := db.checkFree(); err != nil {
 		return err
 	}
+	if r.MetaDamaged = db.oneMeta; db.oneMeta {
+		r.Notes = append(r.Notes, NoteMeta)
+	}
 	r.DBSize = db.size()
 	r.InUse = int64(db.used) * db.pageSize
 	c.finish()

@@ -124,7 +124,7 @@ func TestDamagedDatabaseYieldsError(t *testing.T) {
 
 func typed(err error) bool {
 	for _, kind := range []error{verify.ErrEmpty, verify.ErrNotFile, verify.ErrNotSnapshot, verify.ErrTruncated, verify.ErrTrailer,
-		verify.ErrNoTrailer, verify.ErrCompressed, verify.ErrCorrupt, verify.ErrSidecar} {
+		verify.ErrNoTrailer, verify.ErrLonger, verify.ErrCompressed, verify.ErrCorrupt, verify.ErrSidecar} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -23,7 +23,10 @@ var (
 	// ErrNoTrailer: a whole database without a trailer, most likely a copy of member/snap/db; Options.Raw accepts it.
 	// It is also an ErrTrailer, so test for it first.
 	ErrNoTrailer = snapshot.ErrNoTrailer
-	// ErrCompressed: the zstd stream is damaged or ends too early.
+	// ErrWritten: another program has opened the database for writing, so that the trailer cannot match any more. As far as can
+	// be seen the database is whole; Options.Raw accepts it, without its trailer. It is also an ErrTrailer, so test for it first.
+	ErrWritten = fmt.Errorf("another program has opened the database for writing since it was taken: %w", errWritten{})
+	// ErrCompressed: the compressed stream is damaged or ends too early.
 	ErrCompressed = snapshot.ErrCompressed
 	// ErrCorrupt: pages or keys of the database contradict each other.
 	ErrCorrupt = errors.New("database is corrupt")
@@ -34,6 +37,14 @@ var (
 	// ErrInvalidSidecar: what is beside the snapshot is not a sidecar.
 	ErrInvalidSidecar = snapshot.ErrInvalidSidecar
 )
+
+// errWritten is an ErrTrailer that does not call damaged what is none.
+type errWritten struct{}
+
+func (errWritten) Error() string {
+	return "the trailer does not match any more, and nothing proves what it holds"
+}
+func (errWritten) Is(target error) bool { return target == ErrTrailer }
 
 // SidecarError names the first field of the sidecar that disagrees with the file.
 type SidecarError struct {

@@ -45,7 +45,7 @@ func TestBadFiles(t *testing.T) {
 		"no trailer":             {good[:n-32], verify.ErrNoTrailer},
 		"flipped":                {flipped, verify.ErrTrailer},
 		"wrong trailer":          {wrongTrailer, verify.ErrTrailer},
-		"bytes behind":           {append(bytes.Clone(good), 0), verify.ErrTruncated},
+		"bytes behind":           {append(bytes.Clone(good), 0), verify.ErrLonger},
 		"compressed empty":       {pack(t, nil), verify.ErrEmpty},
 		"compressed text":        {pack(t, bytes.Repeat([]byte("text"), 4096)), verify.ErrNotSnapshot},
 		"compressed half":        {pack(t, good)[:1000], verify.ErrCompressed},

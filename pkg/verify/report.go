@@ -43,6 +43,9 @@ type Report struct {
 	ScheduledCompactRevision int64 `json:"scheduledCompactRevision"`
 	// Tombstones is how many of TotalKeys are deletions.
 	Tombstones int64 `json:"tombstones"`
+	// MetaDamaged is true when one of the two pages that say where everything is was damaged: the database was read as the
+	// other one has it, which may be the older one.
+	MetaDamaged bool `json:"metaDamaged,omitempty"`
 	// Entries counts those of all buckets, members and metadata too: totalKey of `etcdutl snapshot status` before etcd 3.6.
 	Entries int64 `json:"entries"`
 	// InUse is the number of bytes of DBSize in pages that hold data; the rest is free pages.
@@ -82,6 +85,9 @@ type Report struct {
 	// Duration is how long the verification took.
 	Duration time.Duration `json:"durationNanoseconds"`
 }
+
+// NoteMeta is the note of what is MetaDamaged.
+const NoteMeta = "one of the database's two meta pages is damaged, so that it was read as the other one has it: what was written last may be missing"
 
 // Kubernetes is one control plane's data in the snapshot.
 type Kubernetes struct {

@@ -23,13 +23,17 @@ func (j *job) runCompressed(ctx context.Context, f *os.File) error {
 	defer temp.close()
 
 	checker := snapshot.NewChecker()
+	to := &bounded{to: temp}
 	if j.proven {
-		err = decompress(ctx, j.source(f), temp)
+		err = decompress(ctx, j.source(f), to)
 	} else {
-		err = j.unpack(ctx, f, io.MultiWriter(temp, checker))
+		err = j.unpack(ctx, f, io.MultiWriter(to, checker))
+	}
+	if errors.Is(err, snapshot.ErrArchive) {
+		return &FormatError{What: "a " + err.Error(), Way: fmt.Sprintf("name the snapshot that comes out of: unzip %s", quoted(j.path)), Cause: err}
 	}
 	if err != nil {
-		return err
+		return j.explain(temp, to.written, err)
 	}
 	if j.report.Plain.Size, err = temp.Seek(0, io.SeekCurrent); err != nil {
 		return err
@@ -38,19 +42,26 @@ func (j *job) runCompressed(ctx context.Context, f *os.File) error {
 		return ErrEmpty
 	}
 	j.tracker.addTotal(j.report.Plain.Size)
-	db, dbErr := j.openPlain(temp)
+	db, dbErr := j.openPlain(ctx, temp)
 	if errors.Is(dbErr, ErrNotSnapshot) {
-		return dbErr
+		return j.explain(temp, j.report.Plain.Size, dbErr)
 	}
 	if !j.proven {
-		if err := j.judgeTrailer(checker, dbErr); err != nil {
-			return err
+		err := j.judgeTrailer(checker, db, dbErr)
+		if errors.Is(err, ErrWritten) {
+			return j.judgeWritten(j.readDatabase(ctx, db))
+		}
+		if err != nil {
+			return j.orLonger(ctx, temp, db, dbErr, err)
 		}
 	}
-	if dbErr != nil {
+	if dbErr == nil {
+		dbErr = j.readDatabase(ctx, db)
+	}
+	if j.proven {
 		return dbErr
 	}
-	return j.readDatabase(ctx, db)
+	return j.orLonger(ctx, temp, db, dbErr, dbErr)
 }
 
 // source reads the stored file and reports progress.
@@ -63,7 +74,15 @@ func (j *job) source(f *os.File) io.Reader {
 func (j *job) unpack(ctx context.Context, f *os.File, w io.Writer) error {
 	stored := sha256.New()
 	source := io.TeeReader(j.source(f), stored)
-	err := decompress(ctx, source, w)
+	var err error
+	if j.report.Compression == snapshot.Zip { // which is not read in one go
+		if err := copyContext(ctx, io.Discard, source, func(int64) {}); err != nil {
+			return err
+		}
+		err = j.unzip(ctx, f, w)
+	} else {
+		err = decompress(ctx, source, w)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -77,6 +96,15 @@ func (j *job) unpack(ctx context.Context, f *os.File, w io.Writer) error {
 
 func decompress(ctx context.Context, source io.Reader, w io.Writer) error {
 	plain, _, err := snapshot.Reader(source)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	return copyContext(ctx, w, plain, func(int64) {})
+}
+
+func (j *job) unzip(ctx context.Context, f io.ReaderAt, w io.Writer) error {
+	plain, _, err := snapshot.Open(f, j.report.Size)
 	if err != nil {
 		return err
 	}

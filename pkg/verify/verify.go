@@ -177,9 +177,9 @@ func (j *job) run(ctx context.Context, f *os.File) error {
 // runPlain hashes the file and reads the database at the same time, on two cores. What the hash says goes
 // first: where bytes changed, what they did to the database is of no interest.
 func (j *job) runPlain(ctx context.Context, f io.ReaderAt) error {
-	db, dbErr := j.openPlain(f)
+	db, dbErr := j.openPlain(ctx, f)
 	if errors.Is(dbErr, ErrNotSnapshot) {
-		return dbErr
+		return j.explain(f, j.report.Size, dbErr)
 	}
 	if j.proven {
 		j.tracker.addTotal(j.report.Plain.Size)
@@ -200,18 +200,45 @@ func (j *job) runPlain(ctx context.Context, f io.ReaderAt) error {
 	checker := snapshot.NewChecker()
 	err := copyContext(ctx, checker, io.NewSectionReader(f, 0, j.report.Plain.Size), j.tracker.add)
 	if err == nil {
-		err = j.judgeTrailer(checker, dbErr)
+		err = j.judgeTrailer(checker, db, dbErr)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrWritten):
+		return j.judgeWritten(<-walked)
+	case err == nil:
+		err = <-walked
+	default:
 		stop()
 		<-walked
+	}
+	return j.orLonger(ctx, f, db, dbErr, err)
+}
+
+// judgeWritten says what to do with a database that was written to since it was taken, given how reading it went.
+func (j *job) judgeWritten(dbErr error) error {
+	switch {
+	case dbErr != nil:
+		return fmt.Errorf("%w (%w)", ErrTrailer, dbErr)
+	case !j.o.Raw:
+		return ErrWritten
+	}
+	j.report.Raw = true
+	return nil
+}
+
+// orLonger tells of what is wrong with a file whether it is that bytes were added.
+func (j *job) orLonger(ctx context.Context, r io.ReaderAt, db *database, dbErr, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, ErrTrailer) && !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	return <-walked
+	if longer := j.longer(ctx, r, db, dbErr); longer != nil {
+		return longer
+	}
+	return err
 }
 
 // openPlain opens the database before its trailer, if it has one.
-func (j *job) openPlain(f io.ReaderAt) (*database, error) {
+func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*database, error) {
 	size := j.report.Plain.Size
 	if snapshot.HasTrailer(size) {
 		size -= snapshot.TrailerSize
@@ -219,11 +246,18 @@ func (j *job) openPlain(f io.ReaderAt) (*database, error) {
 	} else {
 		j.report.Raw = true
 	}
-	return openDatabase(f, size)
+	db, err := openDatabase(f, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.foreign(ctx); err != nil {
+		return nil, err
+	}
+	return db, nil
 }
 
 // judgeTrailer says whether the trailer proves the file, given how opening the database went.
-func (j *job) judgeTrailer(checker *snapshot.Checker, dbErr error) error {
+func (j *job) judgeTrailer(checker *snapshot.Checker, db *database, dbErr error) error {
 	proof, err := checker.Finish()
 	j.report.Plain = snapshot.Plain{Size: proof.Size, SHA256: proof.SHA256}
 	if j.report.Compression == snapshot.None {
@@ -242,6 +276,8 @@ func (j *job) judgeTrailer(checker *snapshot.Checker, dbErr error) error {
 		if proof.Size%512 != 0 && dbErr == nil {
 			return fmt.Errorf("%w: %d bytes cannot be a whole snapshot", ErrTruncated, proof.Size)
 		}
+	case dbErr == nil && db.written && db.size()+snapshot.TrailerSize == proof.Size:
+		return ErrWritten
 	}
 	return err
 }
