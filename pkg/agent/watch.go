@@ -7,13 +7,12 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 // Names of the requests that a restore has for a running etcd.
 const (
 	RequestPuts     = "puts"     // PutsRequest → PutsReply
-	RequestIdentity = "identity" // Endpoint → IdentityReply
+	RequestIdentity = "identity" // IdentityRequest → IdentityReply
 	RequestDisarm   = "disarm"   // DisarmRequest → DisarmReply
 )
 
@@ -33,12 +32,6 @@ type PutsRequest struct {
 type PutsReply struct {
 	Key      string `json:"key,omitempty"`
 	Revision int64  `json:"revision,omitempty"`
-}
-
-// IdentityReply says whose data it is: the UID of the kube-system namespace
-// that is in it. Empty where there is none, or where it is encrypted.
-type IdentityReply struct {
-	KubeSystemUID string `json:"kubeSystemUID,omitempty"`
 }
 
 // DisarmRequest asks for an etcd without alarms.
@@ -75,30 +68,6 @@ func puts(ctx context.Context, s *Session) error {
 			return err
 		}
 		return s.End(PutsReply{Key: key, Revision: rev})
-	})
-}
-
-// kubeSystemKeys are where API servers keep the namespace, most usual prefix first.
-var kubeSystemKeys = []string{"/registry/namespaces/kube-system", "/kubernetes.io/namespaces/kube-system"}
-
-func identity(ctx context.Context, s *Session) error {
-	var req Endpoint
-	if err := s.Decode(&req); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	return req.with(ctx, func(c *etcd.Conn) error {
-		for _, key := range kubeSystemKeys {
-			value, err := c.Value(ctx, key)
-			if err != nil {
-				return err
-			}
-			if uid, ok := verify.NamespaceUID(value); ok {
-				return s.End(IdentityReply{KubeSystemUID: uid})
-			}
-		}
-		return s.End(IdentityReply{})
 	})
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -147,8 +148,28 @@ func TestPutsAndIdentity(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	var id IdentityReply
-	ask(t, RequestIdentity, e).reply(&id)
-	if id.KubeSystemUID != "" {
+	ask(t, RequestIdentity, IdentityRequest{Endpoint: e, Prefixes: []string{"/registry"}}).reply(&id)
+	if len(id.KubeSystemUIDs) != 0 {
 		t.Errorf("no cluster's data, and yet %+v", id)
+	}
+	// Several control planes in one etcd, of which one has a prefix of two parts, and one is encrypted.
+	for _, prefix := range []string{"/registry", "/tenant-a", "/two/parts"} {
+		cl.Put(t, prefix+"/namespaces/kube-system", string(etcdtest.Namespace("kube-system", "uid-of"+strings.ReplaceAll(prefix, "/", "-"))))
+	}
+	for _, key := range []string{"a", "/b", "/c/d", "/tenant-a-b/x", "/tenant-a0", "~"} {
+		cl.Put(t, key, "x")
+	}
+	cl.Put(t, "/secret/namespaces/kube-system", "k8s:enc:aescbc:v1:key1:x")
+	want := map[string]string{"/registry": "uid-of-registry", "/tenant-a": "uid-of-tenant-a"}
+	id = IdentityReply{}
+	ask(t, RequestIdentity, IdentityRequest{Endpoint: e}).reply(&id)
+	if !maps.Equal(id.KubeSystemUIDs, want) {
+		t.Errorf("found %v", id.KubeSystemUIDs)
+	}
+	want["/two/parts"] = "uid-of-two-parts"
+	id = IdentityReply{}
+	ask(t, RequestIdentity, IdentityRequest{Endpoint: e, Prefixes: []string{"/two/parts", "/gone"}}).reply(&id)
+	if !maps.Equal(id.KubeSystemUIDs, want) {
+		t.Errorf("asked for one, found %v", id.KubeSystemUIDs)
 	}
 }

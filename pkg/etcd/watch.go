@@ -69,6 +69,18 @@ func (c *Conn) Value(ctx context.Context, key string) ([]byte, error) {
 	return r.Kvs[0].Value, nil
 }
 
+// FirstKey returns the first key that is not below from, through a serializable read; "" when there is none.
+func (c *Conn) FirstKey(ctx context.Context, from string) (string, error) {
+	r, err := c.kv.Range(c.auth(ctx), &pb.RangeRequest{Key: []byte(from), RangeEnd: []byte{0}, Limit: 1, KeysOnly: true, Serializable: true})
+	if err != nil {
+		return "", fmt.Errorf("read keys from %s at %s: %w", from, c.endpoint, c.plain(err))
+	}
+	if len(r.Kvs) == 0 {
+		return "", nil
+	}
+	return string(r.Kvs[0].Key), nil
+}
+
 // DisarmAlarm takes one alarm back.
 func (c *Conn) DisarmAlarm(ctx context.Context, a Alarm) error {
 	kind, ok := pb.AlarmType_value[a.Type]

@@ -38,13 +38,14 @@ func (s *Stage) Puts(ctx context.Context, during time.Duration) (string, int64, 
 	return r.Key, r.Revision, nil
 }
 
-// KubeSystemUID asks the member's etcd whose data it holds; "" when that cannot be told.
-func (s *Stage) KubeSystemUID(ctx context.Context) (string, error) {
-	r, err := ask[agent.IdentityReply](ctx, s, agent.RequestIdentity, s.link.endpoint, nil)
+// KubeSystemUIDs asks the member's etcd whose data it holds, by prefix; nothing where that cannot be told. The prefixes are
+// looked at besides those that it finds itself.
+func (s *Stage) KubeSystemUIDs(ctx context.Context, prefixes []string) (map[string]string, error) {
+	r, err := ask[agent.IdentityReply](ctx, s, agent.RequestIdentity, agent.IdentityRequest{Endpoint: s.link.endpoint, Prefixes: prefixes}, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return r.KubeSystemUID, nil
+	return r.KubeSystemUIDs, nil
 }
 
 // Disarm takes back alarms, NOSPACE after making room where that is needed, CORRUPT where that came with the data.

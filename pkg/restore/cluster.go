@@ -89,7 +89,7 @@ type stage interface {
 	Discard(ctx context.Context, op string) (int64, error)
 	Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error)
 	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
-	KubeSystemUID(ctx context.Context) (string, error)
+	KubeSystemUIDs(ctx context.Context, prefixes []string) (map[string]string, error)
 	// Disarm takes back alarms; with corrupt, also those of data that came with the snapshot.
 	Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error)
 	Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error)

@@ -162,38 +162,6 @@ func (r *run) ask(ctx context.Context, _ *plan.Task) error {
 	return r.shrink(ctx)
 }
 
-// sameCluster refuses another cluster's snapshot. The ids of etcd's change with
-// every restore; the UID of the kube-system namespace does not.
-func (r *run) sameCluster(ctx context.Context) error {
-	if r.src == nil || r.sh.FromOtherCluster {
-		return nil
-	}
-	const insist = "pass --from-other-cluster to restore it all the same"
-	if r.src.kubeSystemUID != "" {
-		for _, m := range r.sh.Members {
-			st, err := r.asker(ctx, m.Name)
-			if err != nil && r.sh.StageLate && ctx.Err() == nil {
-				continue // without a volume it has to know where etcd's pod is
-			}
-			if err != nil {
-				return err
-			}
-			uid, err := st.KubeSystemUID(ctx)
-			if err != nil || uid == "" {
-				continue // down, or encrypted: another may tell
-			}
-			if uid != r.src.kubeSystemUID {
-				return refuse(insist, "restore %s: the snapshot is of another cluster (its kube-system has UID %s, this one's %s)", r.op.Target, r.src.kubeSystemUID, uid)
-			}
-			return nil
-		}
-	}
-	if side := r.src.sidecar; side != nil && side.Source.Namespace == r.sh.Namespace && side.Source.Name == r.sh.Name {
-		return nil
-	}
-	return refuse(insist, "restore %s: nothing tells that the snapshot is of this cluster: no member answers, and no sidecar names it", r.op.Target)
-}
-
 // computeBump puts the restored revision above all that any client can have
 // seen: an API server that has seen a higher one serves its cache for ever.
 func (r *run) computeBump() {

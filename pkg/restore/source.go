@@ -23,17 +23,16 @@ import (
 // no name any more where the system allows that: a client that is killed leaves no Secrets on the workstation.
 type source struct {
 	SnapshotRecord
-	plain         *os.File
-	files         []*os.File // all that are open
-	left          []string   // files to remove: Windows deletes none that is open
-	report        *verify.Report
-	kubeSystemUID string
-	sidecar       *snapshot.Sidecar // nil: there is none
-	sent          snapshot.Plain    // what plain is, once it is sent
-	packed        *os.File          // zstd; nil: not yet, or not possible
-	packedProven  bool              // what was packed is what was proven
-	packing       sync.Once
-	unfit         error // why it must not be sent
+	plain        *os.File
+	files        []*os.File // all that are open
+	left         []string   // files to remove: Windows deletes none that is open
+	report       *verify.Report
+	sidecar      *snapshot.Sidecar // nil: there is none
+	sent         snapshot.Plain    // what plain is, once it is sent
+	packed       *os.File          // zstd; nil: not yet, or not possible
+	packedProven bool              // what was packed is what was proven
+	packing      sync.Once
+	unfit        error // why it must not be sent
 }
 
 // prove reads the whole snapshot before anything is made in a cluster.
@@ -45,7 +44,7 @@ func prove(ctx context.Context, from string, raw bool) (*source, error) {
 	if report.Raw && !raw {
 		return nil, refuse("accept it with --skip-hash-check; it has been read whole, but a torn copy cannot be told from a good one", "restore %s: it is a copy of a database file, which has no hash that proves it", from)
 	}
-	s := &source{report: report, kubeSystemUID: report.KubeSystemUID}
+	s := &source{report: report}
 	s.SnapshotRecord = SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
 		Size: report.Plain.Size, SHA256: report.Plain.SHA256, Objects: countable(report.Objects)}
 	if side, err := snapshot.ReadSidecar(from); err == nil {

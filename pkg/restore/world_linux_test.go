@@ -362,7 +362,18 @@ func (p *place) Puts(ctx context.Context, _ time.Duration) (string, int64, error
 	return conn.Puts(ctx, 100*time.Millisecond)
 }
 
-func (p *place) KubeSystemUID(context.Context) (string, error) { return "", p.c.alive() }
+// KubeSystemUIDs is what the agent does.
+func (p *place) KubeSystemUIDs(ctx context.Context, prefixes []string) (map[string]string, error) {
+	conn, err := etcd.Dial(ctx, etcd.Config{Endpoint: p.m.Endpoint})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := p.c.alive(); err != nil {
+		return nil, err
+	}
+	return agent.KubeSystemUIDs(ctx, conn, prefixes)
+}
 
 // Disarm is what the agent does.
 func (p *place) Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error) {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestBadDays(t *testing.T) {
 	}
 	for _, d := range share(t, 4, []day{
 		{"several", testSeveral}, {"empty etcd", testEmptyEtcd}, {"TLS files missing", testTLSFilesMissing}, {"etcd hangs", testEtcdHangs},
-		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock}, {"authentication", testAuth}, {"stopped", testStopped},
+		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock}, {"authentication", testAuth}, {"stopped", testStopped}, {"shared", testShared},
 	}) {
 		t.Run(strings.ReplaceAll(d.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -53,6 +54,29 @@ func testSeveral(t *testing.T, c *cluster) {
 	c.etcd(t, "status", "etcd-events").exits(0)
 	// The cluster's own is still the default.
 	c.etcd(t, "status").exits(0).prints(c.node())
+}
+
+// testShared: several control planes in one etcd are told by their prefixes. A packed snapshot is restored as any other; that of
+// another cluster is refused though only one of them differs, because the member that answers is asked.
+func testShared(t *testing.T, c *cluster) {
+	h := host(t, c, hosted{})
+	tenant := func(prefix, uid string) {
+		h.put(t, prefix+"/namespaces/kube-system", fmt.Sprintf(`{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":%q}}`, uid))
+	}
+	tenant("/tenant-a", "uid-a")
+	tenant("/tenant-b", "uid-b")
+	h.put(t, "/tenant-b/secrets/x/y", "k8s:enc:aescbc:v1:key1:")
+	r := c.etcd(t, "backup", h.target(), "--to", "a.db", "-q").exits(0)
+	file := filepath.Join(r.dir, "a.db")
+	if err := exec.Command("gzip", "-k", file).Run(); err != nil {
+		t.Fatal(err)
+	}
+	c.etcd(t, "verify", file+".gz").exits(0).prints(`kube-system UID +uid-a \(/tenant-a\)`).prints(` uid-b \(/tenant-b\)`).prints(`encrypted +secrets: aescbc v1, key key1 \(1\)`)
+	c.etcd(t, "restore", h.target(), "--from", file+".gz", "--dry-run").exits(0).prints(`a\.db\.gz`)
+	tenant("/tenant-b", "uid-other")
+	c.etcd(t, "restore", h.target(), "--from", file+".gz", "--yes").exits(1).
+		says(`error: .*the snapshot is of another cluster \(beneath /tenant-b its kube-system has UID uid-b, this one's uid-other\).*`).
+		says(`hint: pass --from-other-cluster .*`)
 }
 
 // TestNoEtcd: nothing is found; what there is elsewhere is named.

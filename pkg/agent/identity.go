@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"context"
+	"strings"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
+)
+
+const (
+	kubeSystemKey = "/namespaces/kube-system"
+	// maxPlanes bounds beneath how many first parts of keys a control plane is looked for.
+	maxPlanes = 256
+)
+
+// IdentityRequest asks an etcd whose data it holds. Prefixes are those that the caller knows already.
+type IdentityRequest struct {
+	Endpoint
+	Prefixes []string `json:"prefixes,omitempty"`
+}
+
+// IdentityReply has the UID of each kube-system namespace by the prefix of its control plane, which is /registry mostly. Those
+// that are encrypted are not in it.
+type IdentityReply struct {
+	KubeSystemUIDs map[string]string `json:"kubeSystemUIDs,omitempty"`
+}
+
+func identity(ctx context.Context, s *Session) error {
+	var req IdentityRequest
+	if err := s.Decode(&req); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return req.with(ctx, func(c *etcd.Conn) error {
+		uids, err := KubeSystemUIDs(ctx, c, req.Prefixes)
+		if err != nil {
+			return err
+		}
+		return s.End(IdentityReply{KubeSystemUIDs: uids})
+	})
+}
+
+// KubeSystemUIDs is what RequestIdentity does. It finds every prefix of one part by itself, reading one key for each: several
+// control planes may share an etcd.
+func KubeSystemUIDs(ctx context.Context, c *etcd.Conn, prefixes []string) (map[string]string, error) {
+	uids := map[string]string{}
+	look := func(prefix string) error {
+		value, err := c.Value(ctx, prefix+kubeSystemKey)
+		if err != nil {
+			return err
+		}
+		if uid, ok := verify.NamespaceUID(value); ok {
+			uids[prefix] = uid
+		}
+		return nil
+	}
+	for _, p := range prefixes {
+		if err := look(p); err != nil {
+			return nil, err
+		}
+	}
+	from := "/"
+	for range maxPlanes {
+		key, err := c.FirstKey(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(key, "/") {
+			break
+		}
+		part, _, below := strings.Cut(key[1:], "/")
+		if !below { // a key of one part, such as /a
+			from = key + "\x00"
+			continue
+		}
+		if err := look("/" + part); err != nil {
+			return nil, err
+		}
+		from = "/" + part + "0" // what follows all that begins with /part/
+	}
+	return uids, nil
+}
