@@ -29,6 +29,7 @@ type hosted struct {
 	Image     string // of the main cluster's etcd
 	Members   int    // 1
 	State     string // new
+	Node      string // where its pods run: a volume of the test bed's is one node's, and does not say so
 	HostCerts string // folder on the node that holds the certificates instead of a Secret
 	Certs     certs
 	notBefore time.Time
