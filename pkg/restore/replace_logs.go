@@ -16,7 +16,7 @@ const (
 	// lookEvery is how often logs are looked at for what keeps a member from catching up.
 	lookEvery = 5 * time.Second
 	// warnAfter is when that is told, and not only with the time-out: a member that starts is refused for a moment.
-	warnAfter = 30 * time.Second
+	warnAfter = 20 * time.Second
 	// logReasons is how many different reasons are told of one log: the newest.
 	logReasons = 2
 )
