@@ -63,6 +63,21 @@ func ReadTLS(ca, cert, key string) (*TLS, error) {
 	return t, nil
 }
 
+// With is t with what over has instead of its own; either may be nil.
+func (t *TLS) With(over *TLS) *TLS {
+	out := TLS{}
+	if t != nil {
+		out = *t
+	}
+	if over != nil && len(over.CA) > 0 {
+		out.CA = over.CA
+	}
+	if over != nil && len(over.Cert) > 0 {
+		out.Cert, out.Key = over.Cert, over.Key
+	}
+	return &out
+}
+
 // Conn is an open connection to one member. It is safe for concurrent use.
 type Conn struct {
 	endpoint string
@@ -71,6 +86,9 @@ type Conn struct {
 	kv       pb.KVClient
 	cluster  pb.ClusterClient
 	token    string
+	secure   bool
+	dialled  bool // by the network, so that the address can be looked at once more
+	addr     string
 	doubt    string // what may be wrong when the server hangs up; empty without TLS
 }
 
@@ -127,7 +145,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("dial %s: %w", cfg.Endpoint, err)
 	}
 	c := &Conn{endpoint: cfg.Endpoint, grpc: g, maint: pb.NewMaintenanceClient(g), kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g),
-		doubt: cfg.doubt(secure)}
+		secure: secure, dialled: cfg.Dial == nil && strings.HasPrefix(target, "passthrough:"), addr: addr, doubt: cfg.doubt(secure)}
 	if cfg.Username != "" {
 		ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 		defer cancel()
@@ -278,85 +296,6 @@ func (c *Conn) Count(ctx context.Context, rev int64) (keys, revision int64, err 
 		return 0, 0, fmt.Errorf("count keys at %s: %w", c.endpoint, c.plain(err))
 	}
 	return r.Count, r.Header.GetRevision(), nil
-}
-
-// plain strips gRPC's wrapping: operators read "context deadline exceeded",
-// not "rpc error: code = DeadlineExceeded desc = …".
-func plain(err error) error {
-	if errors.Is(err, ErrCut) {
-		return err
-	}
-	s, ok := status.FromError(err)
-	if !ok {
-		return err
-	}
-	switch s.Code() {
-	case codes.DeadlineExceeded:
-		return context.DeadlineExceeded
-	case codes.Canceled:
-		return context.Canceled
-	}
-	return &Error{Code: s.Code(), Message: message(s.Message())}
-}
-
-// message is the last of gRPC's nested sentences: connection error: desc = "transport: …".
-func message(m string) string {
-	for {
-		_, inner, found := strings.Cut(m, `desc = "`)
-		if !found {
-			break
-		}
-		m = strings.TrimSuffix(inner, `"`)
-		if i := strings.LastIndex(m, `", received prior goaway`); i >= 0 {
-			m = m[:i]
-		}
-	}
-	for _, p := range []string{"etcdserver: ", "transport: ", "Error while dialing: ", "authentication handshake failed: "} {
-		m = strings.TrimPrefix(m, p)
-	}
-	return m
-}
-
-func (cfg Config) doubt(secure bool) string {
-	switch {
-	case !secure:
-		return ""
-	case len(cfg.TLS.Cert) == 0:
-		return " (certificate required?)"
-	}
-	return " (client certificate of an unknown certificate authority?)"
-}
-
-// plain is plain for this connection: a server that does not accept the
-// client's certificate, or wants one, hangs up, often before its reason is read.
-func (c *Conn) plain(err error) error {
-	err = plain(err)
-	var e *Error
-	if !errors.As(err, &e) || e.Code != codes.Unavailable {
-		return err
-	}
-	switch {
-	case strings.Contains(e.Message, "server preface"):
-		e.Message += " (does this endpoint want https?)"
-	case strings.Contains(e.Message, "broken pipe"), strings.Contains(e.Message, "reset by peer"), strings.Contains(e.Message, "EOF"):
-		e.Message += c.doubt
-	}
-	return err
-}
-
-// Error is an answer of etcd, or of the way to it, that is not success.
-type Error struct {
-	Code    codes.Code
-	Message string
-}
-
-func (e *Error) Error() string { return e.Message }
-
-// IsTLS tells whether an error is about certificates: the server's was not
-// accepted here, or the client's there.
-func IsTLS(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Code == codes.Unavailable && (strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: "))
 }
 
 // IsRetryableHash tells whether a HashKV answer says "not now": the revision

@@ -249,7 +249,7 @@ func freeURLOn(t testing.TB, host string) string {
 // Password is that of the users that EnableAuth makes.
 const Password = "correct horse battery staple"
 
-// EnableAuth makes a user root, a user guest without any role, and turns etcd's authentication on. Client has no user.
+// EnableAuth makes a user root, a user guest without any role, a user certified without a password, and turns etcd's authentication on. Client has no user.
 func (s *Server) EnableAuth(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
@@ -258,6 +258,10 @@ func (s *Server) EnableAuth(t testing.TB) {
 		func() error { _, err := s.Client.UserAdd(ctx, "root", Password); return err },
 		func() error { _, err := s.Client.UserGrantRole(ctx, "root", "root"); return err },
 		func() error { _, err := s.Client.UserAdd(ctx, "guest", Password); return err },
+		func() error {
+			_, err := s.Client.UserAddWithOptions(ctx, "certified", "", &clientv3.UserAddOptions{NoPassword: true})
+			return err
+		},
 		func() error { _, err := s.Client.AuthEnable(ctx); return err },
 	} {
 		if err := do(); err != nil {

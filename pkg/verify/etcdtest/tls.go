@@ -22,6 +22,8 @@ type TLS struct {
 	OtherCA, OtherCert, OtherKey         string
 	// MovedCert is of the CA, and for another address than that of any member.
 	MovedCert, MovedKey string
+	// NotClientCert is of the CA, and for servers only.
+	NotClientCert, NotClientKey string
 }
 
 // ServerName is a name in the server's certificate, which is also valid for 127.0.0.1, ::1 and localhost.
@@ -35,14 +37,16 @@ func NewTLS(t testing.TB) *TLS {
 	f := &TLS{
 		CA: path("ca.crt"), ServerCert: path("server.crt"), ServerKey: path("server.key"), Cert: path("client.crt"), Key: path("client.key"),
 		OtherCA: path("other-ca.crt"), OtherCert: path("other.crt"), OtherKey: path("other.key"),
-		MovedCert: path("moved.crt"), MovedKey: path("moved.key"),
+		MovedCert: path("moved.crt"), MovedKey: path("moved.key"), NotClientCert: path("not-client.crt"), NotClientKey: path("not-client.key"),
 	}
 	ca := newAuthority(t, f.CA)
 	here := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	ca.issue(t, "server", f.ServerCert, f.ServerKey, here)
-	ca.issue(t, "client", f.Cert, f.Key, here)
-	ca.issue(t, "server", f.MovedCert, f.MovedKey, []net.IP{net.IPv4(192, 0, 2, 7)})
-	newAuthority(t, f.OtherCA).issue(t, "client", f.OtherCert, f.OtherKey, here)
+	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	ca.issue(t, "server", f.ServerCert, f.ServerKey, here, both)
+	ca.issue(t, "client", f.Cert, f.Key, here, both)
+	ca.issue(t, "server", f.MovedCert, f.MovedKey, []net.IP{net.IPv4(192, 0, 2, 7)}, both)
+	ca.issue(t, "server", f.NotClientCert, f.NotClientKey, here, both[:1])
+	newAuthority(t, f.OtherCA).issue(t, "client", f.OtherCert, f.OtherKey, here, both)
 	return f
 }
 
@@ -68,14 +72,13 @@ func newAuthority(t testing.TB, path string) *authority {
 	return &authority{cert, key}
 }
 
-func (a *authority) issue(t testing.TB, name, certPath, keyPath string, ips []net.IP) {
+func (a *authority) issue(t testing.TB, name, certPath, keyPath string, ips []net.IP, usage []x509.ExtKeyUsage) {
 	t.Helper()
 	tmpl := template(name)
-	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
-	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	tmpl.KeyUsage, tmpl.ExtKeyUsage = x509.KeyUsageDigitalSignature, usage
 	tmpl.DNSNames, tmpl.IPAddresses = []string{ServerName}, ips
 	if ips[0].IsLoopback() {
-		tmpl.DNSNames = append(tmpl.DNSNames, "localhost")
+		tmpl.DNSNames = []string{"localhost", ServerName}
 	}
 	key := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
