@@ -21,7 +21,7 @@ type address struct {
 func parseURL(raw string) (address, bool) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return address{}, false // unix sockets are of no use from outside
+		return address{}, false // of a unix socket see socketURL
 	}
 	port := u.Port()
 	if port == "" {
@@ -74,8 +74,34 @@ func (m *Member) setEndpoints() {
 	if m.Endpoint == "" {
 		m.Endpoint = m.PodEndpoint
 	}
+	if len(listen) == 0 {
+		m.Endpoint = socketURL(m.ListenClientURLs)
+	}
 	m.ServerName = m.serverName()
 }
+
+// socketURL is the first URL of a unix socket. etcd takes all behind the scheme for the path, what looks like a port included.
+func socketURL(urls []string) string {
+	for _, raw := range urls {
+		if u, err := url.Parse(raw); err == nil && (u.Scheme == "unix" || u.Scheme == "unixs") && u.Host+u.Path != "" {
+			return raw
+		}
+	}
+	return ""
+}
+
+// Socket is the path of the unix socket of a member that listens on nothing
+// else, in its container; one that is not absolute is in etcd's working directory.
+func (m Member) Socket() string {
+	if socketURL([]string{m.Endpoint}) == "" {
+		return ""
+	}
+	_, path, _ := strings.Cut(m.Endpoint, "://")
+	return path
+}
+
+// SocketVolume is what that socket is in; nil: no volume, or no socket.
+func (m Member) SocketVolume() *VolumeRef { return volumeFor(m.Mounts, m.Socket()) }
 
 // loopbackOf is the loopback address that a wildcard covers. Certificates name
 // it far more often than the address of a pod, which changes with each start.

@@ -154,43 +154,6 @@ func knownClientTLS(layout Layout, s Settings, env func(string) (string, bool)) 
 	return etcdctl()
 }
 
-// clientTLS orders the certificates that a client in the pod can try:
-//  1. one that the layout keeps for clients (kubeadm: healthcheck-client,
-//     HyperShift and Gardener: client; elsewhere what ETCDCTL_* names),
-//  2. etcd's own server certificate, which is there for certain, but is made
-//     for clients too only by some,
-//  3. the peer certificate, where peers and clients have the same CA.
-//
-// A pair is kept only if a volume is mounted where it should be, and nothing
-// at all if clients are served in plain text.
-func clientTLS(layout Layout, s Settings, c *corev1.Container, env func(string) (string, bool)) []TLSFiles {
-	plain := true
-	for _, u := range s.ListenClientURLs {
-		if strings.HasPrefix(u, "https:") || strings.HasPrefix(u, "unixs:") {
-			plain = false
-		}
-	}
-	if plain {
-		return nil
-	}
-	candidates := append(knownClientTLS(layout, s, env), s.ServerTLS)
-	if s.PeerTLS.CA == s.ServerTLS.CA {
-		candidates = append(candidates, s.PeerTLS)
-	}
-	var out []TLSFiles
-	for _, t := range candidates {
-		mounted := mountOf(c, t.Cert) != nil && mountOf(c, t.Key) != nil
-		if t.Cert == "" || t.Key == "" || !mounted && t != s.ServerTLS || contains(out, t) {
-			continue
-		}
-		out = append(out, t)
-	}
-	if len(out) == 0 && s.ServerTLS.CA != "" {
-		out = append(out, TLSFiles{CA: s.ServerTLS.CA})
-	}
-	return out
-}
-
 func contains[T comparable](list []T, x T) bool {
 	for _, v := range list {
 		if v == x {

@@ -169,7 +169,7 @@ func (m *Member) configure(r *reader, inv invocation, known bool, layout Layout,
 	if len(m.AdvertisePeerURLs) == 0 { // its entry there says the same, and the list has to agree with the flag
 		m.AdvertisePeerURLs = clusterPeers(m.InitialCluster)[m.Name]
 	}
-	tls := clientTLS(layout, m.Settings, c, env.lookup)
+	tls := clientTLS(layout, m.Settings, pod, c, env.lookup)
 	if len(tls) > 0 {
 		m.ClientTLS, m.ClientTLSAlternatives = tls[0], tls[1:]
 	}
