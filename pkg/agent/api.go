@@ -25,8 +25,10 @@ type Endpoint struct {
 	Key        string `json:"key,omitempty"`
 	// Alternatives are tried in order when those files are not there, or etcd refuses them.
 	Alternatives []Files `json:"alternatives,omitempty"`
-	Username     string  `json:"username,omitempty"`
-	Password     string  `json:"password,omitempty"`
+	// Given is used instead of such files, as far as it says something.
+	Given    *etcd.TLS `json:"given,omitempty"`
+	Username string    `json:"username,omitempty"`
+	Password string    `json:"password,omitempty"`
 }
 
 // Files are the paths of a client's TLS files.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -16,15 +15,19 @@ import (
 // Where none is, the error is of the first.
 func (e Endpoint) dial(ctx context.Context) (*etcd.Conn, error) {
 	var failed error
-	for i, f := range append([]Files{{e.CA, e.Cert, e.Key}}, e.Alternatives...) {
-		c, err := e.dialWith(ctx, f, i > 0 || len(e.Alternatives) > 0)
+	var tries etcd.Tries
+	for _, f := range append([]Files{{e.CA, e.Cert, e.Key}}, e.Alternatives...) {
+		if !tries.Worth(f.CA, f.Cert, f.Key) {
+			continue
+		}
+		c, err := e.dialWith(ctx, f, len(e.Alternatives) > 0)
 		if err == nil {
 			return c, nil
 		}
 		if failed == nil {
 			failed = err
 		}
-		if !errors.Is(err, fs.ErrNotExist) && !etcd.IsTLS(err) {
+		if !tries.Failed(f.CA, f.Cert, f.Key, err) {
 			break
 		}
 	}
@@ -36,7 +39,7 @@ func (e Endpoint) dialWith(ctx context.Context, f Files, try bool) (*etcd.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	c, err := etcd.Dial(ctx, etcd.Config{Endpoint: e.URL, TLS: t, ServerName: e.ServerName, Username: e.Username, Password: e.Password})
+	c, err := etcd.Dial(ctx, etcd.Config{Endpoint: e.URL, TLS: t.With(e.Given), ServerName: e.ServerName, Username: e.Username, Password: e.Password})
 	if err != nil || !try {
 		return c, err
 	}

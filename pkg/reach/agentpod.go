@@ -68,9 +68,14 @@ func closeDetached(ctx context.Context, l Link) error {
 // shareable refuses members whose files no other pod can see.
 func shareable(m controlplane.Member, o Options) error {
 	for _, v := range m.TLSVolumes {
-		if holdsAny(v.MountPath, m.ClientTLS) && !v.Shareable() {
+		if holdsAny(v.MountPath, needed(m.ClientTLS, o.TLS)) && !v.Shareable() {
 			return notPossible("the member's TLS files are in a volume (%s %s) that no other pod can mount", v.Kind, v.Name)
 		}
+	}
+	if s := m.Socket(); s != "" && m.SocketVolume() == nil {
+		return notPossible("etcd listens on the socket %s only, which is in no volume", s)
+	} else if s != "" && !m.SocketVolume().Shareable() {
+		return notPossible("etcd listens on the socket %s only, in a volume (%s %s) that no other pod can mount", s, m.SocketVolume().Kind, m.SocketVolume().Name)
 	}
 	if o.Data && (m.DataVolume == nil || !m.DataVolume.Shareable()) {
 		return notPossible("the member's data directory %s is in no volume that another pod can mount", m.DataDir)
@@ -81,10 +86,13 @@ func shareable(m controlplane.Member, o Options) error {
 // agentEndpoint is how etcd looks from the utility pod: the loopback where the
 // member shares the node's network, the pod's address elsewhere.
 func agentEndpoint(m controlplane.Member, o Options) agent.Endpoint {
-	e := agent.Endpoint{URL: m.PodEndpoint, ServerName: m.ServerName, CA: m.ClientTLS.CA, Cert: m.ClientTLS.Cert, Key: m.ClientTLS.Key,
-		Username: o.Username, Password: o.Password}
+	e := agent.Endpoint{URL: m.PodEndpoint, ServerName: m.ServerName,
+		Username: o.Username, Password: o.Password, Given: o.TLS}
+	needed := func(t controlplane.TLSFiles) agent.Files { return agent.Files(needed(t, o.TLS)) }
+	first := needed(m.ClientTLS)
+	e.CA, e.Cert, e.Key = first.CA, first.Cert, first.Key
 	for _, t := range m.ClientTLSAlternatives {
-		e.Alternatives = append(e.Alternatives, agent.Files(t))
+		e.Alternatives = append(e.Alternatives, needed(t))
 	}
 	if m.HostNetwork || e.URL == "" {
 		e.URL = m.Endpoint

@@ -149,7 +149,7 @@ func (l *execLink) health(ctx context.Context, s *etcd.Status) error {
 // mine finds this member among the answers. There is one, except where the
 // container's own environment names the endpoints, mostly those of all members.
 func (l *execLink) mine(n int, endpoint func(int) string) (int, error) {
-	if !l.preset()["ETCDCTL_ENDPOINTS"] {
+	if !l.leftOut("ETCDCTL_ENDPOINTS") {
 		if n != 1 {
 			return 0, fmt.Errorf("etcdctl gave %d answers, want 1", n)
 		}
@@ -217,31 +217,50 @@ func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) err
 func (l *execLink) etcdctlJSON(ctx context.Context, into any, args ...string) error {
 	for {
 		err := l.etcdctlOnce(ctx, into, args)
-		if err == nil || !tlsRefused(err) || l.tls+1 >= len(clientTLS(l.member)) {
+		if err == nil {
+			return nil
+		}
+		all := clientTLS(l.member)
+		used := all[l.tls]
+		if !l.tries.Failed(used.CA, used.Cert, used.Key, err) {
 			return err
 		}
-		l.tls++
-		l.opts.log("member %s: its TLS files %s do not serve; trying %s", l.member.Name, clientTLS(l.member)[l.tls-1].Cert, clientTLS(l.member)[l.tls].Cert)
+		next := slices.IndexFunc(all[l.tls+1:], func(f controlplane.TLSFiles) bool { return l.tries.Worth(f.CA, f.Cert, f.Key) })
+		if next < 0 {
+			return err
+		}
+		l.tls += 1 + next
+		l.opts.log("member %s: its TLS files %s do not serve; trying %s", l.member.Name, named(used), named(all[l.tls]))
 	}
 }
 
-func tlsRefused(err error) bool {
-	s := err.Error()
-	return strings.Contains(s, "no such file or directory") || strings.Contains(s, "x509: ") || strings.Contains(s, "tls: ")
+// named are the files that make the difference.
+func named(f controlplane.TLSFiles) string {
+	return strings.TrimSuffix("CA "+f.CA+", "+f.Cert, ", ")
 }
 
-func (l *execLink) etcdctlOnce(ctx context.Context, into any, args []string) error {
+func (l *execLink) etcdctlOnce(whole context.Context, into any, args []string) error {
 	limit := commandTimeout
 	if args[1] == "hashkv" {
 		limit = hashTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit+20*time.Second)
+	ctx, cancel := context.WithTimeout(whole, limit+20*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	err := l.exec(ctx, podexec.Cmd{Args: append(l.etcdctlArgs(limit), append(args, "-w", "json")...), Stdout: &out})
+	err := l.exec(ctx, podexec.Cmd{Args: slices.Concat(l.etcdctlArgs(limit), args, l.asJSON()), Stdout: &out})
 	jerr := json.Unmarshal(out.Bytes(), into)
-	if err != nil && (notFound(err) || strings.Contains(err.Error(), "conflicting environment variable")) {
-		return errNoTool // or none that can be told what to do: its environment comes from elsewhere
+	if name := conflict(err); name != "" && l.clear(name) {
+		return l.etcdctlOnce(whole, into, args)
+	}
+	if err != nil && notFound(err) {
+		if l.clearing == byShell { // there is none, and none is needed where nothing is to be cleared
+			l.clearing = byLeavingOut
+			return l.etcdctlOnce(whole, into, args)
+		}
+		return errNoTool
+	}
+	if conflict(err) != "" {
+		return errNoTool // it cannot be told what to do: its environment comes from elsewhere
 	}
 	if err != nil {
 		return fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), plainExit(err))
@@ -287,42 +306,4 @@ func plainExit(err error) error {
 		said += ": " + cause
 	}
 	return &podexec.ExitError{Code: exit.Code, Stderr: said}
-}
-
-// preset is what the container's environment sets already.
-func (l *execLink) preset() map[string]bool {
-	set := map[string]bool{}
-	if l.member.Object == nil {
-		return set
-	}
-	for _, c := range controlplane.Containers(&l.member.Object.Spec) {
-		if c.Name != l.member.Container {
-			continue
-		}
-		for _, e := range c.Env {
-			set[e.Name] = true
-		}
-	}
-	return set
-}
-
-// etcdctlArgs is etcdctl with the flags that reach this member. A flag whose
-// variable is in the container's environment is left out: etcdctl refuses both.
-// Without a limit the command takes as long as it takes.
-func (l *execLink) etcdctlArgs(limit time.Duration) []string {
-	preset := l.preset()
-	files := clientTLS(l.member)[l.tls]
-	args := []string{"etcdctl"}
-	for _, f := range []struct{ flag, env, value string }{
-		{"endpoints", "ETCDCTL_ENDPOINTS", l.member.Endpoint},
-		{"cacert", "ETCDCTL_CACERT", files.CA},
-		{"cert", "ETCDCTL_CERT", files.Cert},
-		{"key", "ETCDCTL_KEY", files.Key},
-		{"command-timeout", "ETCDCTL_COMMAND_TIMEOUT", limit.String()},
-	} {
-		if f.value != "" && f.value != "0s" && !preset[f.env] {
-			args = append(args, "--"+f.flag+"="+f.value)
-		}
-	}
-	return args
 }

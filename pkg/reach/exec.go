@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
 
@@ -22,8 +23,11 @@ type execLink struct {
 	clients *Clients
 	member  controlplane.Member
 	opts    Options
-	tls     int                                      // which of clientTLS is used; a link is asked one thing at a time
-	run     func(context.Context, podexec.Cmd) error // changed by tests only, to run the same programs without a container
+	tls     int // which of clientTLS is used; a link is asked one thing at a time
+	tries   etcd.Tries
+	clearing
+	named map[string]bool                          // variables that etcdctl would not have beside a flag
+	run   func(context.Context, podexec.Cmd) error // changed by tests only, to run the same programs without a container
 }
 
 // exec runs a command in the member's container.
@@ -76,14 +80,25 @@ func notFound(err error) bool {
 	return strings.Contains(s, "executable file not found") || strings.Contains(s, "no such file or directory") || strings.Contains(s, "not found in $PATH")
 }
 
+// execCan says what keeps etcdctl in the member's container from being told what the user gave.
+func execCan(o Options) error {
+	switch {
+	case o.Username != "":
+		return notPossible("etcdctl would want the password in its command line")
+	case o.TLS != nil:
+		return notPossible("etcdctl in the member's pod has not the TLS files that are here")
+	}
+	return nil
+}
+
 func openExec(ctx context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
-	if o.Username != "" {
-		return nil, notPossible("the exec way would put the password into a command line")
+	if err := execCan(o); err != nil {
+		return nil, err
 	}
 	if err := c.Require(ctx, m.Namespace, Rights(Exec)); err != nil {
 		return nil, err
 	}
-	l := &execLink{clients: c, member: m, opts: o}
+	l := &execLink{clients: c, member: m, opts: o, clearing: byShell} // there is one, or the next question says that there is not
 	for _, t := range []struct {
 		missing error
 		args    []string

@@ -23,15 +23,13 @@ import (
 
 // forwardable says whether a port-forward can serve this member: it listens on
 // its loopback, and what a client needs is in Secrets or not needed at all.
-func forwardable(m controlplane.Member) bool {
+func forwardable(m controlplane.Member, o Options) bool {
 	if m.LoopbackPort == 0 {
 		return false
 	}
-	if m.ClientTLS.Empty() {
-		return true
-	}
+	files := needed(m.ClientTLS, o.TLS)
 	refs := m.TLSSecretRefs()
-	for _, p := range []string{m.ClientTLS.CA, m.ClientTLS.Cert, m.ClientTLS.Key} {
+	for _, p := range []string{files.CA, files.Cert, files.Key} {
 		if _, ok := refs[p]; p != "" && !ok {
 			return false
 		}
@@ -39,18 +37,33 @@ func forwardable(m controlplane.Member) bool {
 	return true
 }
 
+// needed are the files that are read for a client that was given some.
+func needed(files controlplane.TLSFiles, given *etcd.TLS) controlplane.TLSFiles {
+	if given != nil && len(given.CA) > 0 {
+		files.CA = ""
+	}
+	if given != nil && len(given.Cert) > 0 {
+		files.Cert, files.Key = "", ""
+	}
+	return files
+}
+
 // openForward connects gRPC to the loopback of the member's own pod, with the
 // certificates that the API server keeps for it. Nothing is created, and no
 // port is opened on this machine.
 func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Options) (Link, error) {
-	if !forwardable(m) {
+	if !forwardable(m, o) {
 		return nil, notPossible("a port-forward needs an etcd that listens on its loopback and certificates that are in Secrets")
 	}
 	if err := c.Require(ctx, m.Namespace, Rights(Forward)); err != nil {
 		return nil, err
 	}
 	var failed error
-	for i, files := range clientTLS(m) {
+	var tries etcd.Tries
+	for _, files := range clientTLS(m) {
+		if !tries.Worth(files.CA, files.Cert, files.Key) {
+			continue
+		}
 		l, err := forwardWith(ctx, c, m, files, o)
 		if err == nil {
 			return l, nil
@@ -58,7 +71,10 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 		if failed == nil {
 			failed = err
 		}
-		if i == 0 && !etcd.IsTLS(err) {
+		var absent *noFileError
+		if errors.As(err, &absent) {
+			tries.Missing(absent.path)
+		} else if !tries.Failed(files.CA, files.Cert, files.Key, err) {
 			break
 		}
 	}
@@ -71,16 +87,18 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 // forwardWith connects with one set of files and asks once, since dialling
 // alone says nothing: a port-forward can be refused anywhere on its way.
 func forwardWith(ctx context.Context, c *Clients, m controlplane.Member, files controlplane.TLSFiles, o Options) (Link, error) {
-	tls, err := readTLS(ctx, c, m, files)
+	tls, err := readTLS(ctx, c, m, needed(files, o.TLS))
 	if err != nil {
 		return nil, err
 	}
+	secure := !files.Empty() || o.TLS != nil
+	tls = tls.With(o.TLS)
 	name := o.ServerName
 	if name == "" {
 		name = m.ServerName
 	}
 	scheme := "https"
-	if tls == nil {
+	if !secure {
 		scheme = "http"
 	}
 	d := &forwarder{clients: c, namespace: m.Namespace, pod: m.Pod, port: m.LoopbackPort}
@@ -101,9 +119,6 @@ func forwardWith(ctx context.Context, c *Clients, m controlplane.Member, files c
 }
 
 func readTLS(ctx context.Context, c *Clients, m controlplane.Member, files controlplane.TLSFiles) (*etcd.TLS, error) {
-	if files.Empty() {
-		return nil, nil
-	}
 	refs := m.TLSSecretRefs()
 	t := &etcd.TLS{}
 	for _, f := range []struct {
@@ -115,17 +130,26 @@ func readTLS(ctx context.Context, c *Clients, m controlplane.Member, files contr
 		}
 		ref, ok := refs[f.path]
 		if !ok {
-			return nil, notPossible("the file %s is in no Secret", f.path)
+			return nil, &NotPossible{Err: &noFileError{f.path, "is in no Secret"}}
 		}
 		b, err := readRef(ctx, c, ref)
 		if err != nil {
 			return nil, err
+		}
+		if b == nil {
+			return nil, &NotPossible{Err: &noFileError{f.path, fmt.Sprintf("is not in %s %s: it has no key %q", ref.Kind, ref.Name, ref.Key)}}
 		}
 		*f.into = b
 	}
 	return t, nil
 }
 
+// noFileError says that a file of the member's is not to be had from the API server.
+type noFileError struct{ path, why string }
+
+func (e *noFileError) Error() string { return fmt.Sprintf("the file %s %s", e.path, e.why) }
+
+// readRef reads one key; nil where the object has none of that name.
 func readRef(ctx context.Context, c *Clients, r controlplane.FileRef) ([]byte, error) {
 	var b []byte
 	var ok bool
@@ -148,9 +172,9 @@ func readRef(ctx context.Context, c *Clients, r controlplane.FileRef) ([]byte, e
 		b, ok = s.Data[r.Key]
 	}
 	if !ok {
-		return nil, notPossible("%s %s has no key %q", r.Kind, r.Name, r.Key)
+		return nil, nil
 	}
-	return b, nil
+	return append([]byte{}, b...), nil
 }
 
 // forwarder dials streams into one pod. Each dial is a new connection to the

@@ -162,13 +162,16 @@ func memberMounts(m controlplane.Member, o Options) mountSet {
 	}
 	for _, t := range clientTLS(m) {
 		for _, v := range m.TLSVolumes {
-			if holdsAny(v.MountPath, t) {
+			if holdsAny(v.MountPath, needed(t, o.TLS)) {
 				add(v, false)
 			}
 		}
 	}
 	if o.Data && m.DataVolume != nil {
 		add(*m.DataVolume, false)
+	}
+	if v := m.SocketVolume(); v != nil && o.scratch == 0 {
+		add(*v, false) // which does not keep a client from connecting
 	}
 	return set
 }

@@ -243,7 +243,7 @@ func TestForwardable(t *testing.T) {
 		m    controlplane.Member
 		want bool
 	}{"certificates on the node": {kubeadm(), false}, "certificates in a Secret": {hosted(), true}, "not on its loopback": {noLoopback, false}, "no TLS": {noTLS, true}} {
-		if forwardable(c.m) != c.want {
+		if forwardable(c.m, Options{}) != c.want {
 			t.Errorf("%s: %t", name, !c.want)
 		}
 	}

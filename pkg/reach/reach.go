@@ -22,6 +22,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
 
@@ -69,6 +70,8 @@ func NewClients(cfg *rest.Config) (*Clients, error) {
 type Options struct {
 	Username, Password string // etcd's own authentication
 	ServerName         string // verified instead of what the member's URLs say
+	// TLS is used instead of the member's own files, as far as it says something. Nil says nothing.
+	TLS *etcd.TLS
 	// Operation labels the utility pod: backup, verify, restore.
 	Operation string
 	// OperationID, if set, is another label: which of several it is for.
@@ -140,9 +143,9 @@ func OpenQuery(_ context.Context, c *Clients, m controlplane.Member, o Options) 
 		ways = []Way{Exec, Forward}
 	}
 	l := &queryLink{clients: c, member: m, opts: o, ways: ways}
-	if o.Username != "" && slices.Contains(ways, Exec) {
+	if err := execCan(o); err != nil && slices.Contains(ways, Exec) {
 		l.ways = slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return w == Exec })
-		l.why = []string{"exec: etcdctl would want the password in its command line"}
+		l.why = []string{"exec: " + err.Error()}
 	}
 	return l, nil
 }
@@ -245,7 +248,7 @@ func Open(ctx context.Context, c *Clients, m controlplane.Member, way Way, o Opt
 		return nil, errors.New("the direct way needs --endpoint")
 	}
 	try := []Way{Agent, Forward, Exec}
-	if forwardable(m) && !o.PreferAgent {
+	if forwardable(m, o) && !o.PreferAgent {
 		try = []Way{Forward, Agent, Exec}
 	}
 	var why []string
@@ -272,7 +275,7 @@ func Open(ctx context.Context, c *Clients, m controlplane.Member, way Way, o Opt
 func Plan(m controlplane.Member, way Way, o Options) (Way, []string) {
 	if way == Auto {
 		way = Agent
-		if forwardable(m) && !o.PreferAgent && !o.Data {
+		if forwardable(m, o) && !o.PreferAgent && !o.Data {
 			way = Forward
 		}
 	}
