@@ -136,11 +136,7 @@ func (r *run) sources() []survey.Source {
 	if len(r.cfg.Direct) == 0 {
 		return survey.Sources(r.Clients, r.cfg.Plane, r.ask())
 	}
-	var out []survey.Source
-	for i, d := range r.cfg.Direct {
-		out = append(out, survey.Source{Member: r.cfg.Plane.Members[i], Open: func(ctx context.Context) (reach.Link, error) { return reach.OpenDirect(ctx, d) }})
-	}
-	return out
+	return survey.DirectSources(r.cfg.Plane, r.cfg.Direct)
 }
 
 // rawSource needs no answer of etcd's, and must not choose for the user:

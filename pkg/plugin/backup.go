@@ -1,11 +1,9 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/manifests"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
@@ -30,16 +27,13 @@ type backupOptions struct {
 	out          output
 	target       string
 	cfg          backup.Config
-	via          string
 	compress     string
 	prove        string
 	dryRun       string
 	timeout      time.Duration
 	startTimeout time.Duration
 	printRBAC    bool
-	endpoints    []string
-	tls          reach.DirectConfig
-	user         etcdUser
+	way          wayFlags
 	limitRate    string
 }
 
@@ -89,7 +83,7 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.cfg.To, "to", ".", "Destination: a file, a folder, or - for standard output")
 	f.StringVar(&o.cfg.Member, "member", "", "Take this member (its name or pod) instead of a healthy follower")
 	f.StringVar(&o.compress, "compress", "auto", "zstd on the wire (auto), nowhere (none), or on the wire and in the file (zstd); with auto a file named .zst is compressed too")
-	f.StringVar(&o.via, "via", "auto", "How to reach the member: auto, agent, forward, exec or direct")
+	o.way.addFlags(cmd)
 	f.StringVar(&o.prove, "prove", "auto", "stream: length, sha256 and etcd's trailer; full: also read every page and key; auto: full for files")
 	f.BoolVar(&o.cfg.Raw, "raw", false, "Copy the database file of a member that does not run; such a copy cannot be proven")
 	f.BoolVar(&o.cfg.Force, "force", false, "Replace an existing file")
@@ -98,15 +92,9 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: say what would be done, create nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
 	f.BoolVar(&o.printRBAC, "print-rbac", false, "Print the least rights that a backup needs, and do nothing else")
-	f.StringSliceVar(&o.endpoints, "endpoint", nil, "With --via direct: client URL of etcd; repeat it for each member")
-	f.StringVar(&o.tls.CA, "cacert", "", "With --via direct: file with etcd's CA certificate")
-	f.StringVar(&o.tls.Cert, "cert", "", "With --via direct: file with the client certificate")
-	f.StringVar(&o.tls.Key, "key", "", "With --via direct: file with the client key")
-	f.StringVar(&o.cfg.Reach.ServerName, "server-name", "", "Name to verify in etcd's certificate, instead of the one in its URL")
-	o.user.addFlags(cmd)
 	f.StringVar(&o.limitRate, "limit-rate", "", "Bound the transfer, in bytes on the wire per second: 500Ki, 10Mi")
 	o.out.addFlag(cmd, "name")
-	for name, values := range map[string][]string{"via": {"auto", "agent", "forward", "exec", "direct"}, "compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
+	for name, values := range map[string][]string{"compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 	_ = cmd.RegisterFlagCompletionFunc("member", o.app.completeMembers)
@@ -114,34 +102,27 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 
 func (o *backupOptions) complete(cmd *cobra.Command, args []string) {
 	o.cmd, o.target = cmd, firstArg(args)
-	o.cfg.Via, o.cfg.Compress, o.cfg.Prove = reach.Way(o.via), backup.Compress(o.compress), backup.Prove(o.prove)
+	o.cfg.Via, o.cfg.Compress, o.cfg.Prove = o.way.way(), backup.Compress(o.compress), backup.Prove(o.prove)
 	o.cfg.DryRun = o.dryRun == "client"
-	if len(o.endpoints) > 0 && o.cfg.Via == reach.Auto {
-		o.cfg.Via = reach.Direct
-	}
 	o.cfg.Reach.Lifetime = o.timeout + 5*time.Minute
 	o.cfg.Reach.StartTimeout = o.startTimeout
 	o.cfg.Reach.Log = o.app.explain
 }
 
 func (o *backupOptions) validate() error {
+	if err := o.way.validate(o.cmd, o.target); err != nil {
+		return err
+	}
 	direct := o.cfg.Via == reach.Direct
 	for _, c := range []struct {
 		bad bool
 		msg string
 	}{
-		{!slices.Contains(reach.Ways, o.cfg.Via), fmt.Sprintf("unknown way --via=%s; there are: auto, agent, forward, exec, direct", o.via)},
 		{!slices.Contains([]string{"auto", "none", "zstd"}, o.compress), fmt.Sprintf("unknown compression --compress=%s; there are: auto, none, zstd", o.compress)},
 		{!slices.Contains([]string{"auto", "stream", "full"}, o.prove), fmt.Sprintf("unknown proof --prove=%s; there are: auto, stream, full", o.prove)},
 		{!slices.Contains([]string{"none", "client"}, o.dryRun), fmt.Sprintf("unknown dry run --dry-run=%s; there are: none, client", o.dryRun)},
-		{direct && len(o.endpoints) == 0, "--via=direct needs --endpoint"},
-		{!direct && len(o.endpoints) > 0, fmt.Sprintf("--endpoint goes with --via=direct, not with --via=%s", o.via)},
-		{!direct && (o.tls.CA != "" || o.tls.Cert != "" || o.tls.Key != ""), "--cacert, --cert and --key go with --endpoint"},
-		{(o.tls.Cert == "") != (o.tls.Key == ""), "--cert and --key go together"},
-		{direct && o.target != "", "a TARGET is found in a cluster; with --via=direct there is none"},
 		{direct && o.cfg.Raw, "--raw reads a volume in the cluster; it does not go with --via=direct"},
 		{o.cfg.Raw && o.cfg.Via != reach.Auto && o.cfg.Via != reach.Agent, "--raw reads the member's volume, so it goes with --via=agent only"},
-		{o.cfg.Via == reach.Exec && o.user.name != "", "--via=exec would put etcd's password into a command line; it does not go with --etcd-user"},
 		{o.cfg.To == "", "--to is empty"},
 		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
 		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
@@ -152,9 +133,6 @@ func (o *backupOptions) validate() error {
 		if c.bad {
 			return usagef(o.cmd, "%s", c.msg)
 		}
-	}
-	if err := o.user.validate(o.cmd); err != nil {
-		return err
 	}
 	var err error
 	if o.cfg.LimitRate, err = parseRate(o.cmd, o.limitRate); err != nil {
@@ -172,13 +150,13 @@ func (o *backupOptions) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done after --timeout=%s", o.timeout))
 	defer cancel()
-	var err error
-	if o.cfg.Reach.Username, o.cfg.Reach.Password, err = o.user.read(); err != nil {
+	err := o.way.options(&o.cfg.Reach)
+	if err != nil {
 		return err
 	}
 	d := backup.Deps{Stdout: o.app.Out, Report: &reporter{app: o.app}, Now: time.Now, Tool: "kubectl-etcd " + Version}
 	if o.cfg.Via == reach.Direct {
-		err = o.direct()
+		o.cfg.Plane, o.cfg.Direct, err = o.way.direct(o.cmd, o.cfg.Reach)
 	} else {
 		o.cfg.Context = o.app.contextName()
 		d.Clients, o.cfg.Plane, err = o.app.resolve(ctx, o.target)
@@ -197,30 +175,6 @@ func (o *backupOptions) run(ctx context.Context) error {
 		err = perr
 	}
 	return err
-}
-
-// direct makes a control plane of the endpoints.
-func (o *backupOptions) direct() error {
-	p := controlplane.ControlPlane{Layout: controlplane.External}
-	for _, e := range o.endpoints {
-		u, err := url.Parse(e)
-		unix := err == nil && (u.Scheme == "unix" || u.Scheme == "unixs") && u.Path != ""
-		if !unix && (err != nil || u.Host == "") {
-			return usagef(o.cmd, "endpoint %q is not a URL like https://10.0.0.1:2379", e)
-		}
-		d := o.tls
-		d.Endpoint, d.ServerName, d.Username, d.Password = e, o.cfg.Reach.ServerName, o.cfg.Reach.Username, o.cfg.Reach.Password
-		o.cfg.Direct = append(o.cfg.Direct, d)
-		if slices.ContainsFunc(p.Members, func(m controlplane.Member) bool { return m.Endpoint == e }) {
-			return usagef(o.cmd, "--endpoint %s is given twice", e)
-		}
-		p.Members = append(p.Members, controlplane.Member{Name: cmp.Or(u.Host, e), Endpoint: e})
-		if p.Name == "" {
-			p.Name = cmp.Or(u.Hostname(), "localhost")
-		}
-	}
-	o.cfg.Plane = p
-	return nil
 }
 
 // printRBAC prints rights for the target's namespace.

@@ -3,22 +3,18 @@ package plugin
 import (
 	"errors"
 	"net/url"
-	"regexp"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -68,10 +64,10 @@ func hint(cmd *cobra.Command, err error) string {
 		return "wait for it, or write to another name"
 	case strings.Contains(err.Error(), "expired or is not yet valid"): // also in what etcdctl and gRPC tell in words only
 		return "is this machine's clock right? if it is, the certificate has to be renewed"
-	case !errors.As(err, &u) && connectionHint(err) != "": // HTTP is the API server's, and these hints are for etcd
-		return connectionHint(err)
+	case !errors.As(err, &u) && connectionHint(cmd, err) != "": // HTTP is the API server's, and these hints are for etcd
+		return connectionHint(cmd, err)
 	case errors.As(err, &source) && source.Survey != nil:
-		return sourceHint(source.Survey)
+		return sourceHint(cmd, source.Survey)
 	case errors.Is(err, backup.ErrDiffers) && strings.Contains(err.Error(), "no majority"):
 		return "the file is good, but it is one member's word against another's: back up each with --member, and compare"
 	case errors.Is(err, backup.ErrDiffers):
@@ -130,54 +126,8 @@ func wayHint(cmd *cobra.Command, err error) string {
 	return "try a way that needs something else: " + strings.Join(ways, ", ")
 }
 
-const (
-	authOn   = "etcd's authentication is on: --etcd-user and --etcd-password-file"
-	onlyRoot = "etcd gives its data only to users with the role root: --etcd-user and --etcd-password-file"
-)
-
-// deniedByEtcd tells etcd's refusal, as etcdctl or an agent pass it on, from that of a file system.
-var deniedByEtcd = regexp.MustCompile(`etcdserver: permission denied|(ask|list|snapshot) .*(of|at) \S+( after \d+ bytes)?: permission denied`)
-
-// connectionHint is for what stands between here and etcd. By the time it is an
-// error of the whole command, only its words are left.
-func connectionHint(err error) string {
-	for _, h := range []struct{ words, hint string }{
-		{"signed by unknown authority", "the CA certificate is not that of etcd's server certificate; name the right one with --cacert"},
-		{"certificate is valid for", "verify another name of etcd's certificate with --server-name"},
-		{"doesn't contain any IP SANs", "verify a name of etcd's certificate with --server-name"},
-		{"certificate required", "etcd wants a client certificate: --cert and --key"},
-		{"unknown certificate authority", "etcd does not accept the client certificate; --cert and --key have to be of the CA that etcd trusts"},
-		{"want https?", "an https endpoint needs --cacert, and mostly --cert and --key"},
-		{"its etcd still runs", "leave out --raw: an etcd that runs gives a snapshot that can be proven"},
-		{"user name is empty", authOn},
-		{"user name not found", authOn}, // that of the client certificate
-		{"invalid user ID or password", "check --etcd-user and the file named by --etcd-password-file"},
-	} {
-		if strings.Contains(err.Error(), h.words) {
-			return h.hint
-		}
-	}
-	var e *etcd.Error
-	if errors.As(err, &e) && e.Code == codes.PermissionDenied || deniedByEtcd.MatchString(err.Error()) {
-		return onlyRoot
-	}
-	return ""
-}
-
 // admission tells a refusal of the object from one of the user: RBAC's says what the user "cannot" do.
 func admission(err error) bool { return !strings.Contains(err.Error(), " cannot ") }
-
-func sourceHint(s *survey.Survey) string {
-	for _, m := range s.Members {
-		if m.Status != nil && !m.Learner && !m.Differs {
-			return "a member that answers can be backed up as it is, with what it knows: --member " + m.Name
-		}
-	}
-	if s.Consistency == survey.Differs {
-		return "nobody but you can tell which data is right; back up each member with: --member NAME"
-	}
-	return "if etcd does not run but its data is there, copy the database file with --raw --member NAME"
-}
 
 // restores tells whether a command reads a snapshot to restore it: its flags are others than those of a verification.
 func restores(cmd *cobra.Command) bool { return strings.Contains(cmd.CommandPath(), " restore") }

@@ -55,6 +55,11 @@ func TestScript(t *testing.T) {
 	auth.EnableAuth(t)
 	plain.PutBytes(t, 12<<20)
 	secure.Put(t, "a", "b")
+	learner := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{b}}).AddLearner(t, b)
+	frozen := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{b}}).Members[0]
+	if err := frozen.Process().Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -67,6 +72,8 @@ func TestScript(t *testing.T) {
 				"ENDPOINT": plain.Members[0].Endpoint, "SECURE": secure.Members[0].Endpoint, "AUTH": auth.Endpoint,
 				"CA": secure.TLS.CA, "CERT": secure.TLS.Cert, "KEY": secure.TLS.Key,
 				"OTHER_CA": secure.TLS.OtherCA, "OTHER_CERT": secure.TLS.OtherCert, "OTHER_KEY": secure.TLS.OtherKey,
+				"NOT_CLIENT_CERT": secure.TLS.NotClientCert, "NOT_CLIENT_KEY": secure.TLS.NotClientKey,
+				"LEARNER": learner.Endpoint, "FROZEN": frozen.Endpoint,
 				"EXE": exe, "ETCD": b.Etcd, "ETCDUTL": b.Etcdutl, "ETCDCTL": b.Etcdctl,
 				"HASH": fmt.Sprintf("%x", status.Hash), "REVISION": fmt.Sprint(status.Revision), "KEYS": fmt.Sprint(live),
 				"SIZE": fmt.Sprint(len(snapshot)), "HOME": e.WorkDir, "KUBECACHEDIR": filepath.Join(e.WorkDir, ".cache"),

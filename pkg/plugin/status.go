@@ -20,7 +20,7 @@ type statusOptions struct {
 	watch  bool
 	every  time.Duration
 	hashes bool
-	user   etcdUser
+	way    wayFlags
 }
 
 // minInterval: each time, every member starts programs or a connection, and with --hashes reads its whole database.
@@ -40,14 +40,17 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
   kubectl etcd status
 
   # Watch a hosted one, and compare the members' data
-  kubectl etcd status team-a/kube-etcd --hashes --watch`,
+  kubectl etcd status team-a/kube-etcd --hashes --watch
+
+  # Without a cluster: endpoints this machine reaches
+  kubectl etcd status --via direct --endpoint https://10.0.0.1:2379 --cacert ca.crt --cert client.crt --key client.key`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.out.validate(cmd); err != nil {
 				return err
 			}
-			if err := o.user.validate(cmd); err != nil {
+			if err := o.way.validate(cmd, firstArg(args)); err != nil {
 				return err
 			}
 			if o.every < minInterval {
@@ -56,30 +59,30 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 			if o.watch && o.out.data() {
 				return usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.format)
 			}
-			return o.run(cmd.Context(), firstArg(args))
+			return o.run(cmd, firstArg(args))
 		},
 	}
 	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "Print again every --interval until interrupted")
 	cmd.Flags().DurationVar(&o.every, "interval", 5*time.Second, "With --watch: how often")
 	cmd.Flags().BoolVar(&o.hashes, "hashes", false, "Compare the members' data by HashKV; each member reads its whole database for it")
-	o.user.addFlags(cmd)
+	o.way.addFlags(cmd)
 	o.out.addFlag(cmd, "wide", "name")
 	o.out.addBare(cmd)
 	return cmd
 }
 
-func (o *statusOptions) run(ctx context.Context, target string) error {
+func (o *statusOptions) run(cmd *cobra.Command, target string) error {
+	ctx := cmd.Context()
 	reachOptions := reach.Options{Operation: "status", Log: o.app.explain}
-	var err error
-	if reachOptions.Username, reachOptions.Password, err = o.user.read(); err != nil {
+	if err := o.way.options(&reachOptions); err != nil {
 		return err
 	}
-	clients, plane, err := o.app.resolve(ctx, target)
+	a, err := o.asked(cmd, target, reachOptions)
 	if err != nil {
 		return err
 	}
 	for {
-		healthy, err := o.once(ctx, clients, plane, reachOptions)
+		healthy, err := o.once(ctx, a)
 		if err != nil && (!o.watch || ctx.Err() != nil) {
 			return err
 		}
@@ -98,14 +101,37 @@ func (o *statusOptions) run(ctx context.Context, target string) error {
 		case <-time.After(o.every):
 		}
 		fmt.Fprintln(o.app.Out)
-		if _, p, err := o.app.resolve(ctx, target); err == nil {
-			plane = p // pods come and go
+		if again, err := o.asked(cmd, target, reachOptions); err == nil {
+			a = again // pods come and go
 		}
 	}
 }
 
-func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane, r reach.Options) (healthy bool, err error) {
-	s, err := survey.Take(ctx, survey.Sources(c, p, r), o.hashes)
+// asked is whom to ask, and how.
+type asked struct {
+	clients *reach.Clients // nil without a cluster
+	plane   controlplane.ControlPlane
+	sources []survey.Source
+}
+
+func (o *statusOptions) asked(cmd *cobra.Command, target string, r reach.Options) (a asked, err error) {
+	if o.way.way() == reach.Direct {
+		var configs []reach.DirectConfig
+		a.plane, configs, err = o.way.direct(cmd, r)
+		a.sources = survey.DirectSources(a.plane, configs)
+		return a, err
+	}
+	if way := o.way.way(); way != reach.Auto {
+		r.Ask = []reach.Way{way}
+	}
+	a.clients, a.plane, err = o.app.resolve(cmd.Context(), target)
+	a.sources = survey.Sources(a.clients, a.plane, r)
+	return a, err
+}
+
+func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err error) {
+	c, p := a.clients, a.plane
+	s, err := survey.Take(ctx, a.sources, o.hashes)
 	if err != nil {
 		return false, fmt.Errorf("ask members: %w", err)
 	}
@@ -121,6 +147,9 @@ func (o *statusOptions) once(ctx context.Context, c *reach.Clients, p controlpla
 		o.app.warn("%s", s.Note)
 	case s.Consistency == survey.Equal:
 		o.app.say("data: the same in all %d members", len(s.Members))
+	}
+	if c == nil {
+		return s.Healthy(), nil
 	}
 	// It may be the reason for what is seen. Who may not read journals is not told.
 	if ops, err := restore.Operations(ctx, c.Core, p.Namespace); err == nil {

@@ -102,6 +102,15 @@ func Sources(c *reach.Clients, p controlplane.ControlPlane, o reach.Options) []S
 	return out
 }
 
+// DirectSources are endpoints that are reached without a cluster, one for each member of p.
+func DirectSources(p controlplane.ControlPlane, configs []reach.DirectConfig) []Source {
+	var out []Source
+	for i, d := range configs {
+		out = append(out, Source{Member: p.Members[i], Open: func(ctx context.Context) (reach.Link, error) { return reach.OpenDirect(ctx, d) }})
+	}
+	return out
+}
+
 // askTimeout bounds all that is asked of one member but its hash.
 const askTimeout = 45 * time.Second
 
