@@ -15,7 +15,8 @@ type Journal interface {
 
 // Reporter is told how an operation goes.
 type Reporter interface {
-	// Begin and End frame a step; undo says in which direction.
+	// Begin and End frame a step; undo says in which direction. The step of Begin has the state that it had before: Doing is one
+	// that was begun already, by a client that ended, and may have been done.
 	Begin(s Step, undo bool)
 	End(s Step, undo bool, err error)
 }
@@ -105,7 +106,9 @@ func (r *Runner) do(ctx context.Context, o *Operation, s *Step) error {
 		}
 		return err
 	}
-	r.Report.Begin(*s, false)
+	shown := *s
+	shown.State = before.State
+	r.Report.Begin(shown, false)
 	err := r.Actions[s.Kind].Do(ctx, r.task(o, s))
 	if err == nil {
 		end := r.Now().UTC()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
 type cleanupOptions struct {
@@ -96,7 +99,7 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 		return err
 	}
 	if len(kept) > 0 {
-		o.app.say("left alone, still running: %d (%s)", len(kept), keptWhy(kept))
+		o.app.say("left alone, still running: %d (%s)", len(kept), keptWhy(kept, o.unfinished(ctx, c, kept)))
 	}
 	if len(remove) == 0 {
 		return nil
@@ -111,12 +114,36 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 	return o.remove(ctx, c, remove)
 }
 
-// keptWhy keeps a hurried operator from a restore's pods.
-func keptWhy(kept []reach.Leftover) string {
+// unfinished are the restores, of those that have left something, that may still go on. Where journals cannot be read, each may.
+func (o *cleanupOptions) unfinished(ctx context.Context, c *reach.Clients, kept []reach.Leftover) map[string]bool {
+	out, asked := map[string]bool{}, map[string]bool{}
 	for _, l := range kept {
-		if l.OperationID != "" {
-			return "some are of a restore: it removes them when it ends; see: kubectl etcd restore status -n " + l.Namespace
+		if l.OperationID == "" || asked[l.Namespace] {
+			continue
 		}
+		asked[l.Namespace] = true
+		ops, unreadable, err := restore.Journals(ctx, c.Core, l.Namespace)
+		for _, k := range kept {
+			op := slices.IndexFunc(ops, func(op plan.Operation) bool { return op.ID == k.OperationID })
+			if k.Namespace == l.Namespace && k.OperationID != "" {
+				out[k.OperationID] = err != nil || op < 0 && len(unreadable) > 0 || op >= 0 && !ops[op].Ended()
+			}
+		}
+	}
+	return out
+}
+
+// keptWhy keeps a hurried operator from the pods of a restore that is in progress.
+func keptWhy(kept []reach.Leftover, unfinished map[string]bool) string {
+	ended := false
+	for _, l := range kept {
+		if unfinished[l.OperationID] {
+			return "some are of an unfinished restore, which removes them when it ends; see: kubectl etcd restore status -n " + l.Namespace
+		}
+		ended = ended || l.OperationID != ""
+	}
+	if ended {
+		return "some are of a restore that has ended; remove them too with --running"
 	}
 	return "remove them too with --running"
 }

@@ -109,12 +109,15 @@ func (a *app) line(err error) string {
 	var u *url.Error
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "deadline"):
-		return err.Error() + ": deadline exceeded"
+		return oneLine(err.Error() + ": deadline exceeded")
 	case errors.As(err, &dns), errors.As(err, &u) && unreachable(err):
-		return strings.ReplaceAll("reach the API server: "+err.Error(), "\n", " ")
+		return oneLine("reach the API server: " + err.Error())
 	}
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	return oneLine(err.Error())
 }
+
+// oneLine keeps several errors apart in one line.
+func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }
 
 func unreachable(err error) bool {
 	var op *net.OpError

@@ -42,7 +42,7 @@ func hint(cmd *cobra.Command, err error) string {
 	case errors.Is(err, errNoKubeconfig):
 		return "set KUBECONFIG, or name a file with --kubeconfig"
 	case errors.As(err, &rights), apierrors.IsForbidden(err) && !admission(err), errors.As(err, &source) && strings.Contains(err.Error(), " is forbidden: User "):
-		return rightsHint(cmd)
+		return rightsHint(cmd, err)
 	case apierrors.IsUnauthorized(err):
 		return "log in to the cluster again, or choose another context with --context"
 	case errors.As(err, &amb):
@@ -88,9 +88,14 @@ func hint(cmd *cobra.Command, err error) string {
 
 // rightsHint says whom to ask for what. The rights of a backup are rights in one
 // namespace: they do not let anyone look everywhere.
-func rightsHint(cmd *cobra.Command) string {
+func rightsHint(cmd *cobra.Command, err error) string {
 	if f := cmd.Flags().Lookup("all-namespaces"); f != nil && f.Changed {
-		return "looking everywhere takes the right to list pods in all namespaces; look in one of them with -n NAMESPACE"
+		what := "pods"
+		var refused apierrors.APIStatus
+		if errors.As(err, &refused) && refused.Status().Details != nil && refused.Status().Details.Kind != "" {
+			what = refused.Status().Details.Kind
+		}
+		return "looking everywhere requires the right to list " + what + " in all namespaces; look in one of them with -n NAMESPACE"
 	}
 	print := `"kubectl etcd backup --print-rbac`
 	if restores(cmd) {

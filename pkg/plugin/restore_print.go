@@ -29,6 +29,9 @@ func (r *restoreReporter) Begin(s plan.Step, undo bool) {
 		}
 		what = "undo: " + s.Back + " (" + s.ID + ")"
 	}
+	if !undo && s.State == plan.Doing { // it may have been done when its client ended
+		what = "look how far this came, and finish it: " + what
+	}
 	r.app.say("%s", what)
 }
 
@@ -135,6 +138,9 @@ func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 }
 
 func outage(s *restore.Shared) string {
+	if len(s.Late) > 0 { // others may serve
+		return "not all that was stopped is ready: " + strings.Join(s.Late, ", ")
+	}
 	if s.OutageEnded.IsZero() {
 		return "the outage goes on"
 	}

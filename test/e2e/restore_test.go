@@ -221,7 +221,7 @@ func TestRestoreInterrupted(t *testing.T) {
 			p.signal(syscall.SIGKILL)
 			<-p.done
 			u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).says(`\S+: at it is \S+ on \S+, process \d+ .*, last heard of \d+s ago.*`)
-			u.c.etcd(t, "cleanup", "-n", u.Namespace, "--dry-run").exits(0).says(`left alone, still running: \d+ \(some are of a restore: .*restore status -n \S+\)`)
+			u.c.etcd(t, "cleanup", "-n", u.Namespace, "--dry-run").exits(0).says(`left alone, still running: \d+ \(some are of an unfinished restore, .*restore status -n \S+\)`)
 			u.c.etcd(t, "status", u.target()).says(`warning: restore \S+ of it has not ended; see: kubectl etcd restore status -n \S+`)
 			u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*has not ended \(running\); at it is .*`, `wait until that client .*; if it is gone, finish it with: .*resume.*undo.*`)
 			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace, "--yes").exits(0)
