@@ -18,6 +18,7 @@ import (
 // restoreTold: what will be in the way is known before anything is begun: by the snapshot, by the API servers' files, by who
 // owns the StatefulSet.
 func restoreTold(t *testing.T, u *user) {
+	u.c.nothingLeft(t, u.Namespace) // the pods of the restore before this one are on their way out
 	before := u.state(t)
 	c := u.etcd(t)
 	leases, err := c.Get(t.Context(), "/registry/masterleases/", clientv3.WithPrefix(), clientv3.WithLimit(1))
