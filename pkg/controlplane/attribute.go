@@ -93,8 +93,8 @@ func (a *attribution) add(w Writer) {
 		w.Prefix = s.EtcdPrefix
 		names = append(names, s.allServers()...)
 	}
-	for i := range pod.Spec.Containers {
-		names = append(names, a.texts(pod, &pod.Spec.Containers[i])...)
+	for _, c := range Containers(&pod.Spec) {
+		names = append(names, a.texts(pod, c)...)
 	}
 	if a.judge(w, pod, names) {
 		return

@@ -24,15 +24,15 @@ func (w Writer) hidden() bool {
 	if _, ok := w.APIServerPort(); ok {
 		return true
 	}
-	return slices.ContainsFunc(w.Template.Spec.Containers, func(c corev1.Container) bool {
+	return slices.ContainsFunc(Containers(&w.Template.Spec), func(c *corev1.Container) bool {
 		return slices.Contains(launchers, imageBase(c.Image)) || strings.HasSuffix(c.Name, "-apiserver")
 	})
 }
 
 // controller says that a workload is known to use API servers only.
 func (w Writer) controller() bool {
-	return slices.ContainsFunc(w.Template.Spec.Containers, func(c corev1.Container) bool {
-		return controllerProgram.MatchString(strings.Join(words(&c), " "))
+	return slices.ContainsFunc(Containers(&w.Template.Spec), func(c *corev1.Container) bool {
+		return controllerProgram.MatchString(strings.Join(words(c), " "))
 	})
 }
 

@@ -273,6 +273,10 @@ func (s *shell) builtin(argv []string) bool {
 		for _, name := range names {
 			s.vars[name] = variable{}
 		}
+	case "exec":
+		return len(names) == 0 // redirections alone: the script goes on
+	case ".", "source":
+		s.sourced(names)
 	case "exit":
 		s.ended = true
 	case "return":
@@ -281,7 +285,8 @@ func (s *shell) builtin(argv []string) bool {
 	case "eval":
 		text := strings.Join(names, " ")
 		if strings.Contains(text, unknown) {
-			return false
+			s.forgetAll()
+			return true
 		}
 		s.script(text)
 	case "read", "mapfile", "readarray", "getopts":

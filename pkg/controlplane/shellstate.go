@@ -76,8 +76,11 @@ func (a state) get(h host, name string) (string, bool) {
 	if v, ok := h.env(name); ok {
 		return v, true
 	}
-	if name == "HOSTNAME" && h.hostname != "" {
+	switch {
+	case name == "HOSTNAME" && h.hostname != "":
 		return h.hostname, true
+	case name == "IFS":
+		return " \t\n", true
 	}
 	return "", false
 }
@@ -136,7 +139,10 @@ func (v variables) Get(name string) expand.Variable {
 	case err == nil && n >= 0:
 		return text(v.s.argument(n), n < len(v.s.args))
 	}
-	return text(v.s.get(name))
+	if value, ok := v.s.get(name); name != "IFS" || !strings.Contains(value, unknown) { // the mark separates nothing
+		return text(value, ok)
+	}
+	return text("", false)
 }
 
 // Each is for lists of names, which are not expanded.
@@ -145,6 +151,23 @@ func (v variables) Each(func(string, expand.Variable) bool) {}
 func (v variables) Set(name string, value expand.Variable) error {
 	v.s.set(name, value.String())
 	return nil
+}
+
+// sourced follows a file where it can be read. One that cannot may set whatever the script has set before.
+func (s *shell) sourced(argv []string) {
+	if len(argv) > 0 && s.file != nil {
+		if text, ok := s.file(argv[0]); ok {
+			s.script(text)
+			return
+		}
+	}
+	s.forgetAll()
+}
+
+func (s *shell) forgetAll() {
+	for name := range s.vars {
+		s.vars[name] = variable{unknown, true}
+	}
 }
 
 // forget makes unknown what a command that is not followed may change.

@@ -14,7 +14,7 @@ func (s *shell) fields(words ...*syntax.Word) []string {
 	for _, w := range words {
 		copied := &syntax.Word{Parts: s.known(w.Parts)}
 		braces := *copied
-		if syntax.SplitBraces(&braces) { // how many that is, its author chooses
+		if syntax.SplitBraces(&braces) || s.splitsUnknown(copied) { // how many that is, its author chooses
 			out = append(out, unknown)
 			continue
 		}
@@ -30,6 +30,12 @@ func (s *shell) fields(words ...*syntax.Word) []string {
 		}
 	}
 	return out
+}
+
+// splitsUnknown says that a word is split by what is not known.
+func (s *shell) splitsUnknown(w *syntax.Word) bool {
+	ifs, _ := s.get("IFS")
+	return strings.Contains(ifs, unknown) && slices.ContainsFunc(w.Parts, func(p syntax.WordPart) bool { _, ok := p.(*syntax.ParamExp); return ok })
 }
 
 // literal is a word's text, not split.
@@ -89,6 +95,9 @@ func (s *shell) parameter(p *syntax.ParamExp) syntax.WordPart {
 	if !syntax.ValidName(name) {
 		of := variables{s}.Get(name)
 		v, set = of.String(), of.Set || len(name) > 0 && name[0] >= '0' && name[0] <= '9' // an argument that is not there is empty
+	}
+	if p.Exp != nil && p.Exp.Op == syntax.AlternateUnsetOrNull && v == unknown { // it may be empty
+		return mark(unknown)
 	}
 	if p.Exp != nil && slices.Contains(defaults, p.Exp.Op) && p.Exp.Word != nil {
 		return s.orElse(p)

@@ -49,8 +49,7 @@ var (
 
 // APIServerPort is where the pods of a kube-apiserver serve; false for every other program.
 func (w Writer) APIServerPort() (int, bool) {
-	for i := range w.Template.Spec.Containers {
-		c := &w.Template.Spec.Containers[i]
+	for _, c := range Containers(&w.Template.Spec) {
 		line := strings.Join(words(c), " ")
 		if !apiServer.MatchString(line) && c.Name != "kube-apiserver" {
 			continue
@@ -74,8 +73,8 @@ func Controllers(ctx context.Context, c Client, p ControlPlane) ([]Writer, error
 	}
 	var out []Writer
 	for _, w := range found {
-		for i := range w.Template.Spec.Containers {
-			if program := controllerProgram.FindString(strings.Join(words(&w.Template.Spec.Containers[i]), " ")); program != "" {
+		for _, c := range Containers(&w.Template.Spec) {
+			if program := controllerProgram.FindString(strings.Join(words(c), " ")); program != "" {
 				w.Why = "it runs " + strings.TrimSpace(program)
 				out = append(out, w)
 				break
