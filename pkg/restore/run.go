@@ -124,7 +124,7 @@ func (p *Prepared) make(ctx context.Context) error {
 		return err
 	}
 	r.cfg.Plane = r.withoutSkipped(r.cfg.Plane)
-	p.Operation, p.Shared, p.Notes = r.op, r.sh, r.src.notes()
+	p.Operation, p.Shared, p.Notes = r.op, r.sh, append(p.Notes, r.src.notes()...)
 	if note := r.sh.below(); r.sh.BumpAsked && note != "" {
 		p.Notes = append(p.Notes, note)
 	}
