@@ -3,6 +3,7 @@ package plugin
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,9 @@ func hint(cmd *cobra.Command, err error) string {
 	case errors.As(err, &nospace), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		if restores(cmd) {
 			return "free some space, or name another folder: --safety-backup for backups, TMPDIR for what is unpacked"
+		}
+		if cmd.Flags().Lookup("temp-dir") != nil {
+			return "free some space, or unpack elsewhere with --temp-dir FOLDER"
 		}
 		return "free some space, or write somewhere else with --to, or smaller with --compress=zstd --prove=stream"
 	case errors.Is(err, store.ErrExists):
@@ -122,9 +126,16 @@ func wayHint(cmd *cobra.Command, err error) string {
 		return "it takes a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
 	}
 	used := f.Value.String()
+	if raw := cmd.Flags().Lookup("raw"); used == string(reach.Auto) || raw != nil && raw.Changed {
+		return "" // all that can be has been tried, and the error says what was in the way of each
+	}
+	only := slices.ContainsFunc([]string{"cacert", "cert", "key", "server-name", "etcd-user"}, func(name string) bool { // what etcdctl in a pod cannot be told
+		f := cmd.Flags().Lookup(name)
+		return f != nil && f.Changed
+	})
 	var ways []string
 	for _, w := range []struct{ name, needs string }{{"agent", "a pod"}, {"forward", "a Secret with etcd's certificates"}, {"exec", "a shell in etcd's image"}} {
-		if w.name != used && !(w.name == "exec" && strings.Contains(err.Error(), "image has no shell")) {
+		if w.name != used && !(w.name == "exec" && (only || strings.Contains(err.Error(), "image has no shell"))) {
 			ways = append(ways, "--via="+w.name+" ("+w.needs+")")
 		}
 	}

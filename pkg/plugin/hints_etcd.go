@@ -47,19 +47,28 @@ func connectionHint(cmd *cobra.Command, err error) string {
 	}
 	var e *etcd.Error
 	if errors.As(err, &e) && e.Code == codes.PermissionDenied || deniedByEtcd.MatchString(err.Error()) {
-		return onlyRoot
+		return possible(cmd, onlyRoot)
 	}
 	return ""
 }
 
 // possible fits a hint about TLS files to what the command can be told.
 func possible(cmd *cobra.Command, hint string) string {
-	switch via := cmd.Flags().Lookup("via"); {
+	via := cmd.Flags().Lookup("via")
+	exec := via != nil && via.Value.String() == string(reach.Exec)
+	endpoint := cmd.Flags().Lookup("endpoint")
+	switch {
+	case strings.Contains(hint, "--server-name") && cmd.Flags().Lookup("server-name") == nil:
+		return "etcd's certificate lacks the name in the member's URLs: it has to be renewed with that"
+	case exec && (strings.Contains(hint, "--etcd-user") || strings.Contains(hint, "--server-name")):
+		return hint + "; they go with --via=forward and --via=agent, not with --via=exec"
+	case strings.Contains(hint, "http://") && (endpoint == nil || !endpoint.Changed):
+		return "this etcd speaks no TLS: leave out --cacert, --cert and --key"
 	case !strings.Contains(hint, "--c"):
 		return hint
 	case restores(cmd):
 		return "none of the TLS files in the members' pods serves; find out which would with: kubectl etcd status --cacert CA --cert CERT --key KEY"
-	case via != nil && via.Value.String() == string(reach.Exec):
+	case exec:
 		return hint + "; they go with --via=forward and --via=agent, not with --via=exec"
 	}
 	return hint

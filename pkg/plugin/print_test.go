@@ -161,7 +161,11 @@ func TestCleanupTable(t *testing.T) {
 func TestAPIServersCertificate(t *testing.T) {
 	t.Parallel()
 	err := errors.New("x509: certificate is valid for a, not b")
-	if h := hint(&cobra.Command{}, fmt.Errorf("dial etcd: %w", err)); !strings.Contains(h, "--server-name") {
+	backup, _, ferr := Command().Find([]string{"backup"})
+	if ferr != nil {
+		t.Fatal(ferr)
+	}
+	if h := hint(backup, fmt.Errorf("dial etcd: %w", err)); !strings.Contains(h, "--server-name") {
 		t.Errorf("etcd's: %q", h)
 	}
 	if h := hint(&cobra.Command{}, fmt.Errorf("list pods: %w", &url.Error{Op: "Get", URL: "https://x", Err: err})); h != "" {

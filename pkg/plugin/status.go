@@ -35,6 +35,8 @@ func (a *app) statusCommand() *cobra.Command {
 
 It fails when a member is down, has an alarm, or (with --hashes) holds different data.
 
+With --via=agent a short-lived pod is made beside each member, as for a backup.
+
 ` + exitCodes,
 		Example: `  # The cluster's own etcd
   kubectl etcd status
@@ -55,6 +57,9 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 			}
 			if o.every < minInterval {
 				return usagef(cmd, "--interval=%s is too often for etcd; the least is %s", o.every, minInterval)
+			}
+			if o.watch && o.way.way() == reach.Agent {
+				return usagef(cmd, "--watch does not go with --via=agent, which would make pods each time")
 			}
 			if o.watch && o.out.data() {
 				return usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.format)

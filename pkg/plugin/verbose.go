@@ -16,8 +16,8 @@ const (
 )
 
 var (
-	level      = regexp.MustCompile(`^\d{1,2}$`)
-	levelShort = regexp.MustCompile(`^-v\d{1,2}$`)
+	level      = regexp.MustCompile(`^\d+$`)
+	levelShort = regexp.MustCompile(`^-v\d+$`)
 )
 
 // verbosity lets -v have its number as kubectl's has: -v 6, -v6. A flag that also stands alone takes only -v=6.

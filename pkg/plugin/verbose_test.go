@@ -14,7 +14,7 @@ func TestVerbosity(t *testing.T) {
 	for line, want := range map[string]string{
 		"list -v 6": "list -v=6", "list -v6 -A": "list -v=6 -A", "-v 10 list": "-v=10 list", "list --verbose 2": "list --verbose=2",
 		"list -v": "list -v", "list -vv": "list -vv", "list -v=6": "list -v=6", "status -v team-a/etcd": "status -v team-a/etcd",
-		"status -v 123": "status -v 123", "status -- -v 6": "status -- -v 6", "backup -n 6": "backup -n 6",
+		"status -v 123": "status -v=123", "status -- -v 6": "status -- -v 6", "backup -n 6": "backup -n 6",
 	} {
 		if got := verbosity(strings.Fields(line)); !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%s: %q, want %s", line, got, want)

@@ -55,6 +55,7 @@ func (w *wayFlags) validate(cmd *cobra.Command, target string) error {
 		{(w.files.Cert == "") != (w.files.Key == ""), "--cert and --key go together"},
 		{direct && target != "", "a TARGET is found in a cluster; with --via=direct there is none"},
 		{way == reach.Exec && files, "--via=exec runs etcdctl with the files in the member's pod; it does not go with --cacert, --cert and --key"},
+		{way == reach.Exec && w.files.ServerName != "", "--via=exec runs etcdctl, which cannot be told which name to verify; it does not go with --server-name"},
 		{way == reach.Exec && w.user.name != "", "--via=exec would put etcd's password into a command line; it does not go with --etcd-user"},
 	} {
 		if c.bad {

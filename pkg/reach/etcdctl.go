@@ -212,12 +212,14 @@ func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) err
 }
 
 // etcdctlJSON runs etcdctl in the member's container, with the next of its TLS
-// files when the first are not there or not accepted. What it printed is
-// decoded also when it failed: health says so and exits 1.
+// files when the first are not there or not accepted. Where none serves, the
+// error is of the first: the others are guesses. What it printed is decoded also
+// when it failed: health says so and exits 1.
 func (l *execLink) etcdctlJSON(ctx context.Context, into any, args ...string) error {
 	for {
 		err := l.etcdctlOnce(ctx, into, args)
 		if err == nil {
+			l.refused = nil
 			return nil
 		}
 		all := clientTLS(l.member)
@@ -225,9 +227,12 @@ func (l *execLink) etcdctlJSON(ctx context.Context, into any, args ...string) er
 		if !l.tries.Failed(used.CA, used.Cert, used.Key, err) {
 			return err
 		}
+		if l.refused == nil {
+			l.refused = err
+		}
 		next := slices.IndexFunc(all[l.tls+1:], func(f controlplane.TLSFiles) bool { return l.tries.Worth(f.CA, f.Cert, f.Key) })
 		if next < 0 {
-			return err
+			return l.refused
 		}
 		l.tls += 1 + next
 		l.opts.log("member %s: its TLS files %s do not serve; trying %s", l.member.Name, named(used), named(all[l.tls]))

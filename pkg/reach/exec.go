@@ -25,6 +25,7 @@ type execLink struct {
 	opts    Options
 	tls     int // which of clientTLS is used; a link is asked one thing at a time
 	tries   etcd.Tries
+	refused error // what the first of its TLS files came to, until some serve
 	clearing
 	named map[string]bool                          // variables that etcdctl would not have beside a flag
 	run   func(context.Context, podexec.Cmd) error // changed by tests only, to run the same programs without a container
@@ -85,6 +86,8 @@ func execCan(o Options) error {
 	switch {
 	case o.Username != "":
 		return notPossible("etcdctl would want the password in its command line")
+	case o.ServerName != "":
+		return notPossible("etcdctl cannot be told which name to verify")
 	case o.TLS != nil:
 		return notPossible("etcdctl in the member's pod has not the TLS files that are here")
 	}

@@ -67,7 +67,7 @@ func Reader(r io.Reader) (io.ReadCloser, Compression, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, None, fmt.Errorf("read snapshot: %w", err)
 	}
-	source := &errorKeeper{r: br}
+	source := &errorKeeper{r: br, peek: br}
 	switch c := DetectCompression(head); c {
 	case Zstd:
 		dec, err := zstd.NewReader(source, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(2))
@@ -81,12 +81,44 @@ func Reader(r io.Reader) (io.ReadCloser, Compression, error) {
 		if err != nil {
 			return nil, c, d.explain(err)
 		}
-		d.r = dec
+		dec.Multistream(false)
+		d.r = &members{dec: dec, source: source}
 		return d, c, nil
 	case Zip:
 		return nil, c, fmt.Errorf("%w: it can be read from a file only", ErrArchive)
 	}
 	return io.NopCloser(br), None, nil
+}
+
+// members reads one gzip member after the other. Zeros behind the last are what tapes and block devices fill up with, and no
+// damage: gzip itself takes them so.
+type members struct {
+	dec    *gzip.Reader
+	source *errorKeeper
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	n, err := m.dec.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	for {
+		next, err := m.source.ReadByte()
+		if err != nil {
+			return n, err // io.EOF: that was all
+		}
+		if next == 0 {
+			continue
+		}
+		if err := m.source.peek.UnreadByte(); err != nil {
+			return n, err
+		}
+		if err := m.dec.Reset(m.source); err != nil {
+			return n, err
+		}
+		m.dec.Multistream(false)
+		return n, nil
+	}
 }
 
 // DetectCompression tells from the first four bytes of a file how it is stored.
@@ -107,8 +139,18 @@ func DetectCompression(head []byte) Compression {
 
 // errorKeeper remembers an error of the source, so that a failing disk or link is not reported as damaged data.
 type errorKeeper struct {
-	r   io.Reader
-	err error
+	r    io.Reader
+	peek *bufio.Reader // r, where that is one
+	err  error
+}
+
+// ReadByte lets gzip take no more than its own.
+func (k *errorKeeper) ReadByte() (byte, error) {
+	b, err := k.peek.ReadByte()
+	if err != nil && err != io.EOF {
+		k.err = err
+	}
+	return b, err
 }
 
 func (k *errorKeeper) Read(p []byte) (int, error) {

@@ -65,8 +65,11 @@ func onlySnapshot(all []*zip.File) (*zip.File, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%w: it holds no file", ErrArchive)
 	}
+	if len(files) > maxLooked {
+		return nil, fmt.Errorf("%w: it holds %d files, too many to look for the snapshot", ErrArchive, len(files))
+	}
 	if len(files) > 1 {
-		for _, f := range files[:min(len(files), maxLooked)] {
+		for _, f := range files {
 			if startsDatabase(f) {
 				databases = append(databases, f)
 			}

@@ -72,6 +72,7 @@ func TestOpen(t *testing.T) {
 		"plain":               {db, None},
 		"zstd":                {encode(t, db), Zstd},
 		"gzip":                {gzipped(t, db), Gzip},
+		"gzip, zeros behind":  {append(gzipped(t, db), make([]byte, 512)...), Gzip},
 		"gzip in two parts":   {append(gzipped(t, db[:5000]), gzipped(t, db[5000:])...), Gzip},
 		"zip":                 {zipped(t, zip.Deflate, member{"snapshot", db}), Zip},
 		"zip, stored":         {zipped(t, zip.Store, member{"a/b/snapshot", db}), Zip},
@@ -109,6 +110,7 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		"gzip, cut":           {packed[:len(packed)/2], ErrCompressed, ""},
 		"gzip, only a start":  {packed[:5], ErrCompressed, ""},
+		"gzip, then others":   {append(append(bytes.Clone(packed), make([]byte, 512)...), "garbage"...), ErrCompressed, ""},
 		"gzip, bytes behind":  {append(bytes.Clone(packed), "garbage"...), ErrCompressed, ""},
 		"gzip, sum":           {append(bytes.Clone(packed[:len(packed)-8]), make([]byte, 8)...), ErrCompressed, ""},
 		"zip, cut":            {good[:len(good)/2], ErrCompressed, ""},

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,6 +189,7 @@ func TestBomb(t *testing.T) {
 		"of nothing":          {zeros, verify.ErrNotSnapshot},
 		"behind a snapshot":   {append(gz(t, good), zeros...), verify.ErrLonger},
 		"behind a good start": {append(gz(t, good[:40]), zeros...), verify.ErrCorrupt},
+		"of a made-up size":   {gz(t, append(claiming(good, 1<<37), mega...)), verify.ErrCorrupt},
 		"of nothing, zip":     {zipOf(t, "a", bytes.Repeat(mega, 40)), verify.ErrNotSnapshot},
 		"of nothing, zstd":    {bytes.Repeat(pack(t, mega), 1<<8), verify.ErrNotSnapshot},
 	} {
@@ -197,6 +199,20 @@ func TestBomb(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+}
+
+// claiming is a database whose first header says that it has so many pages.
+func claiming(db []byte, pages uint64) []byte {
+	out := make([]byte, 64<<20)
+	copy(out, db)
+	page := int(binary.LittleEndian.Uint32(db[24:]))
+	for _, at := range []int{16, page + 16} { // both meta pages: magic, version, page size, flags, root, freelist, high-water mark, txid, sum
+		binary.LittleEndian.PutUint64(out[at+40:], pages)
+		sum := fnv.New64a()
+		_, _ = sum.Write(out[at : at+56])
+		binary.LittleEndian.PutUint64(out[at+56:], sum.Sum64())
+	}
+	return out
 }
 
 // TestLonger: bytes that were added are told, and what undoes it is run.

@@ -131,6 +131,9 @@ type bounded struct {
 	written, limit int64
 }
 
+// maxDatabase is more than any etcd has; a header that claims more is made up.
+const maxDatabase = 1 << 40
+
 // unlooked is what is unpacked before the database is looked at: its header is within, whatever the size of its pages.
 const unlooked = 2 * maxPageSize
 
@@ -142,6 +145,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 			return 0, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
 		case err != nil:
 			return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		if m.size() > maxDatabase {
+			return 0, fmt.Errorf("%w: its header says %d bytes", ErrCorrupt, m.size())
 		}
 		// A copy of etcd's file may be longer than what is used of it, by 64 MiB at most.
 		b.limit = m.size() + max(m.size(), 4*unlooked) + snapshot.TrailerSize
