@@ -12,6 +12,8 @@ const (
 	kubeSystemKey = "/namespaces/kube-system"
 	// maxPlanes bounds beneath how many first parts of keys a control plane is looked for.
 	maxPlanes = 256
+	// maxOthers bounds how many keys of one part, which are no control plane's, are passed over for that.
+	maxOthers = 4096
 )
 
 // IdentityRequest asks an etcd whose data it holds. Prefixes are those that the caller knows already.
@@ -62,7 +64,7 @@ func KubeSystemUIDs(ctx context.Context, c *etcd.Conn, prefixes []string) (map[s
 		}
 	}
 	from := "/"
-	for range maxPlanes {
+	for planes, others := 0, 0; planes < maxPlanes && others < maxOthers; {
 		key, err := c.FirstKey(ctx, from)
 		if err != nil {
 			return nil, err
@@ -73,11 +75,13 @@ func KubeSystemUIDs(ctx context.Context, c *etcd.Conn, prefixes []string) (map[s
 		part, _, below := strings.Cut(key[1:], "/")
 		if !below { // a key of one part, such as /a
 			from = key + "\x00"
+			others++
 			continue
 		}
 		if err := look("/" + part); err != nil {
 			return nil, err
 		}
+		planes++
 		from = "/" + part + "0" // what follows all that begins with /part/
 	}
 	return uids, nil

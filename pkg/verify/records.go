@@ -11,9 +11,6 @@ import (
 // This file reads what an etcd stores beside the keys of its clients: members, alarms, users. It is information only: an
 // entry that cannot be read is no reason to call a snapshot bad.
 
-// maxUsers bounds how many users are listed.
-const maxUsers = 1 << 10
-
 // Member is an entry of the snapshot's member list.
 type Member struct {
 	ID       string   `json:"id"`
@@ -46,7 +43,10 @@ func (c *content) memberEntry(id string, value []byte) {
 		IsLearner bool     `json:"isLearner"`
 	}
 	if err := json.Unmarshal(value, &m); err != nil {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("member %q cannot be decoded: %v", id, err))
+		c.undecoded("member %q cannot be decoded: %v", id, err)
+		return
+	}
+	if len(c.report.Members) >= maxRecords {
 		return
 	}
 	c.report.Members = append(c.report.Members, Member{ID: id, Name: m.Name, PeerURLs: m.PeerURLs, Learner: m.IsLearner})
@@ -67,9 +67,9 @@ func (c *content) alarmEntry(key []byte) {
 	name, known := alarmTypes[kind]
 	switch {
 	case err != nil:
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("alarm %x cannot be decoded: %v", key, err))
+		c.undecoded("alarm %x cannot be decoded: %v", key, err)
 		return
-	case kind == 0: // none
+	case kind == 0, len(c.report.Alarms) >= maxRecords: // none
 		return
 	case !known:
 		name = fmt.Sprint(kind)
@@ -88,9 +88,18 @@ func (c *content) userEntry(name string, value []byte) {
 	})
 	switch {
 	case err != nil:
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("user %q cannot be decoded: %v", name, err))
-	case len(c.report.AuthUsers) < maxUsers:
+		c.undecoded("user %q cannot be decoded: %v", name, err)
+	case len(c.report.AuthUsers) < maxRecords:
 		c.report.AuthUsers = append(c.report.AuthUsers, u)
+	}
+}
+
+// maxRecords bounds what is kept of members, alarms, users and records that cannot be read. A cluster has a few; a file can hold anything.
+const maxRecords = 1024
+
+func (c *content) undecoded(format string, args ...any) {
+	if len(c.report.Notes) < maxRecords {
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
 	}
 }
 
