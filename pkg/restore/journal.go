@@ -36,11 +36,13 @@ type journal struct {
 	shared    *Shared
 	warn      func(format string, args ...any)
 
-	mu      sync.Mutex
-	id      string   // of the operation, once it has been saved
-	version string   // of the ConfigMap, as this client has last seen it; empty before its first save
-	last    string   // what this client has saved last
-	unsure  []string // what it has tried to save since then: an answer can get lost
+	saving  sync.Mutex // one save at a time; it guards version, too
+	mu      sync.Mutex // never held while the API server is asked: a save's own request may have to ask for ours, see Fence
+	id      string     // of the operation, once it has been saved
+	version string     // of the ConfigMap, as this client has last seen it; empty before its first save
+	last    string     // what this client has saved last
+	unsure  []string   // what it has tried to save since then: an answer can get lost
+	failed  bool       // the last try
 }
 
 func journalName(id string) string { return "kubectl-etcd-restore-" + id }
@@ -55,7 +57,7 @@ const saveAgainFor = 10 * time.Second
 func (j *journal) patience() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.unsure) > 0 {
+	if j.failed {
 		return saveAgainFor
 	}
 	return saveFor
@@ -101,8 +103,9 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 			}},
 		Data: map[string]string{journalKey: text},
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	j.try(text)
 	cm.ResourceVersion = j.version
 	saved, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
 	if apierrors.IsNotFound(err) {
@@ -126,18 +129,30 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 			return fmt.Errorf("%w: another one has written the journal", plan.ErrAbandoned)
 		}
 	}
-	if err != nil {
-		if !j.wrote(text) {
-			j.unsure = append(j.unsure, text)
-		}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed = err != nil; j.failed {
 		return err
 	}
 	j.id, j.version, j.last, j.unsure = o.ID, saved.ResourceVersion, text, nil
 	return nil
 }
 
+// try notes what is about to be saved: it can be there before its answer is.
+func (j *journal) try(text string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if text != j.last && !slices.Contains(j.unsure, text) {
+		j.unsure = append(j.unsure, text)
+	}
+}
+
 // wrote tells whether that is what this client has written.
-func (j *journal) wrote(text string) bool { return text == j.last || slices.Contains(j.unsure, text) }
+func (j *journal) wrote(text string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return text == j.last || slices.Contains(j.unsure, text)
+}
 
 // final tells what no other try mends.
 func final(err error) bool {
@@ -148,18 +163,20 @@ func final(err error) bool {
 // there is one only where that client has saved it.
 func (j *journal) ours(ctx context.Context) (same, exists bool, err error) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.id == "" {
+	id, before := j.id, append(slices.Clone(j.unsure), j.last) // a save can end meanwhile
+	j.mu.Unlock()
+	if id == "" {
 		return false, false, nil
 	}
-	cm, err := j.core.ConfigMaps(j.namespace).Get(ctx, journalName(j.id), metav1.GetOptions{})
+	cm, err := j.core.ConfigMaps(j.namespace).Get(ctx, journalName(id), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, false, nil
 	case err != nil:
-		return false, false, fmt.Errorf("read journal %s/%s: %w", j.namespace, journalName(j.id), err)
+		return false, false, fmt.Errorf("read journal %s/%s: %w", j.namespace, journalName(id), err)
 	}
-	return j.wrote(cm.Data[journalKey]), true, nil
+	found := cm.Data[journalKey]
+	return slices.Contains(before, found) || j.wrote(found), true, nil
 }
 
 func deleteJournal(ctx context.Context, core corev1client.CoreV1Interface, namespace, id string) error {
