@@ -32,6 +32,9 @@ func peers(a, b *ControlPlane) bool {
 		known := clusterPeers(a.Members[i].InitialCluster)
 		for j := range b.Members {
 			other := &b.Members[j]
+			if other.Name == a.Members[i].Name {
+				continue // of one etcd, no two have a name; of two, both can be "default", with peers at their loopback
+			}
 			for _, u := range known[other.Name] {
 				if contains(other.AdvertisePeerURLs, u) {
 					return true
