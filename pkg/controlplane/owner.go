@@ -71,7 +71,7 @@ func managerOf(sets []appsv1.StatefulSet, pod *corev1.Pod) *Owner {
 	}
 	for i := range sets {
 		if s := &sets[i]; s.Namespace == pod.Namespace && s.Name == ref.Name {
-			return controllerOf(s)
+			return ControllerOf(s)
 		}
 	}
 	return nil
@@ -97,7 +97,7 @@ func (f *finder) above(namespace string, o Owner) *Owner {
 		if err != nil || json.Unmarshal(raw, &object) != nil {
 			return nil
 		}
-		return controllerOf(&object)
+		return ControllerOf(&object)
 	}
 	return nil
 }

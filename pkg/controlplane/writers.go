@@ -95,7 +95,7 @@ func workloads(ctx context.Context, c Client, namespace string) ([]Writer, error
 	for i := range sets.Items {
 		s := &sets.Items[i]
 		out = append(out, Writer{Kind: "StatefulSet", Namespace: s.Namespace, Name: s.Name, Replicas: replicas(s.Spec.Replicas),
-			Selector: s.Spec.Selector, Template: s.Spec.Template, Manager: controllerOf(s)})
+			Selector: s.Spec.Selector, Template: s.Spec.Template, Manager: ControllerOf(s)})
 	}
 	deployments, err := c.Apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -104,7 +104,7 @@ func workloads(ctx context.Context, c Client, namespace string) ([]Writer, error
 	for i := range deployments.Items {
 		d := &deployments.Items[i]
 		out = append(out, Writer{Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, Replicas: replicas(d.Spec.Replicas),
-			Selector: d.Spec.Selector, Template: d.Spec.Template, Manager: controllerOf(d)})
+			Selector: d.Spec.Selector, Template: d.Spec.Template, Manager: ControllerOf(d)})
 	}
 	return out, nil
 }
@@ -116,7 +116,8 @@ func replicas(n *int32) int32 {
 	return *n
 }
 
-func controllerOf(o metav1.Object) *Owner {
+// ControllerOf is the controller that owns an object; nil where none does.
+func ControllerOf(o metav1.Object) *Owner {
 	ref := metav1.GetControllerOf(o)
 	if ref == nil {
 		return nil

@@ -121,6 +121,8 @@ type Shared struct {
 	DiscardOld bool `json:"discardOld,omitempty"`
 	// StageLate says that the new data is built after etcd has stopped: its volumes are one pod's at a time.
 	StageLate bool `json:"stageLate,omitempty"`
+	// NotWriters were said to be none, and ran on.
+	NotWriters []string `json:"notWriters,omitempty"`
 	// OperatorStopped says that the operator that owns the StatefulSet was said to be stopped.
 	OperatorStopped bool `json:"operatorStopped,omitempty"`
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.

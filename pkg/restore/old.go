@@ -33,7 +33,7 @@ func AsBefore(o *plan.Operation, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.OperatorStopped, cfg.Again = sh.OperatorStopped, true
+	cfg.OperatorStopped, cfg.NotWriters, cfg.Again = sh.OperatorStopped, sh.NotWriters, true
 	for _, s := range o.Steps {
 		cfg.Recreate = cfg.Recreate || s.Kind == kindParallel
 	}

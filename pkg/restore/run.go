@@ -146,6 +146,7 @@ func (p *Prepared) make(ctx context.Context) error {
 func share(cfg Config, sc *scene, src *source, seen int64) *Shared {
 	sh := &Shared{Namespace: cfg.Plane.Namespace, Name: cfg.Plane.Name, StatefulSet: sc.set.Name, Replicas: orOne(sc.set.Spec.Replicas),
 		Snapshot: src.SnapshotRecord, Bump: cfg.Bump, BumpAsked: cfg.Bump >= 0, Safety: cfg.Safety, FromOtherCluster: cfg.FromOtherCluster, Hot: cfg.Hot, LimitRate: cfg.LimitRate}
+	sh.NotWriters = cfg.NotWriters
 	sh.Hosted, sh.Access, sh.DiscardOld, sh.StageLate, sh.OperatorStopped = sc.hosted, sc.access, cfg.DiscardOld, sc.exclusive != "", cfg.OperatorStopped
 	for _, w := range sc.writers {
 		sh.Writers = append(sh.Writers, w.Path())

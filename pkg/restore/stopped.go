@@ -89,6 +89,14 @@ func down(o *plan.Operation) (out []string) {
 			if known, err := (&plan.Task{Step: &s}).Recall(&rec); err == nil && known && !ended(kindWriterUp, s.Object) {
 				out = append(out, fmt.Sprintf("writer %s (had %d replicas)", s.Object, rec.Replicas))
 			}
+		case kindParallel, kindOrdered:
+			if s.State != plan.Done { // half of it, or of its undo
+				out = append(out, "StatefulSet "+s.Object+" (may be deleted, and not made again)")
+			}
+		case kindPause:
+			if !ended(kindUnpause, s.Object) {
+				out = append(out, "HyperShift for hosted cluster "+s.Object+" (paused)")
+			}
 		case kindBudgetAway:
 			if len(s.Record) > 0 && !ended(kindBudgetBack, s.Object) {
 				out = append(out, "disruption budget "+s.Object)

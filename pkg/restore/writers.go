@@ -73,6 +73,7 @@ func (sc *scene) exceptWriters(cfg Config) error {
 		path := controlplane.Writer{Namespace: namespace, Kind: kind, Name: name}.Path()
 		same := func(w controlplane.Writer) bool { return w.Path() == path }
 		switch i := slices.IndexFunc(sc.writers, same); {
+		case i < 0 && cfg.Again: // gone since, or not sure
 		case i < 0 && !slices.ContainsFunc(sc.unsure, same):
 			return refuse("leave out --not-writer "+id, "leave %s running: it does not look as if it used %s", path, cfg.Plane.ID())
 		case i < 0:
@@ -116,14 +117,14 @@ func readWriter(ctx context.Context, d Deps, namespace, id string) (controlplane
 		if err != nil {
 			return w, err
 		}
-		w.Selector, w.Template, w.Replicas = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+		w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas), controlplane.ControllerOf(s)
 		return w, nil
 	}
 	s, err := d.Apps.Deployments(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	if err != nil {
 		return w, err
 	}
-	w.Selector, w.Template, w.Replicas = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas)
+	w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas), controlplane.ControllerOf(s)
 	return w, nil
 }
 
@@ -145,6 +146,15 @@ func (sc *scene) doubts(cfg Config) []string {
 	}
 	if len(sc.writers) == 0 {
 		out = append(out, "no API server was found, nor anything else that writes to this etcd: name what does with --writer KIND/NAME")
+	}
+	for _, a := range cfg.Plane.APIServers {
+		runs := func(w controlplane.Writer) bool {
+			return w.Namespace == a.Namespace && strings.HasPrefix(a.Pod, w.Name+"-")
+		}
+		beside := slices.ContainsFunc(cfg.Plane.Members, func(m controlplane.Member) bool { return m.Namespace == a.Namespace && m.Pod == a.Pod })
+		if !beside && !slices.ContainsFunc(sc.writers, runs) && !slices.ContainsFunc(sc.unsure, runs) {
+			out = append(out, fmt.Sprintf("API server %s/%s uses this etcd, and no Deployment or StatefulSet runs it: stop it yourself before, and start it afterwards", a.Namespace, a.Pod))
+		}
 	}
 	for _, w := range sc.unsure {
 		out = append(out, fmt.Sprintf("%s may use this etcd, and is not stopped: %s", w.Path(), w.Why))

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
 func workloadOf(namespace, name string, container corev1.Container, prefix string) controlplane.Writer {
@@ -98,13 +100,55 @@ func TestTenants(t *testing.T) {
 		{Namespace: "tenant-a", Pod: "api-x", EtcdPrefix: "/tenant-a"}, {Namespace: "tenant-c", Pod: "static", EtcdPrefix: "/tenant-c"}}}
 	const want = "3 clusters share this etcd, and all of them go back together: /tenant-a (tenant-a/Deployment/api), /tenant-b (tenant-b/Deployment/api, tenant-b/Deployment/second), /tenant-c (tenant-c/Pod/static)"
 	for _, hot := range []bool{false, true} {
-		if got := sc.doubts(Config{Plane: plane, Hot: hot}); !slices.Equal(got, []string{want}) {
+		wants := []string{want}
+		if !hot { // which nothing here can stop
+			wants = append(wants, "API server tenant-c/static uses this etcd, and no Deployment or StatefulSet runs it: stop it yourself before, and start it afterwards")
+		}
+		if got := sc.doubts(Config{Plane: plane, Hot: hot}); !slices.Equal(got, wants) {
 			t.Errorf("hot %t: %q", hot, got)
 		}
 	}
 	sc.writers = sc.writers[1:]
 	if got := sc.doubts(Config{}); len(got) != 0 {
 		t.Errorf("one cluster: %q", got)
+	}
+}
+
+// TestAgain: an undo of a restore that has ended lets run what the first one let run, also where that is gone or not sure.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	sc := &scene{writers: []controlplane.Writer{workloadOf("shop", "exporter", corev1.Container{Name: "c"}, "")}}
+	cfg := Config{Plane: controlplane.ControlPlane{Namespace: "shop", Name: "main"}}
+	data, err := json.Marshal(Shared{NotWriters: []string{"deployment/exporter", "deployment/gone"}})
+	if err == nil {
+		err = AsBefore(&plan.Operation{Data: data}, &cfg)
+	}
+	if err == nil {
+		err = sc.exceptWriters(cfg)
+	}
+	if err != nil || len(sc.writers) != 0 {
+		t.Errorf("%v, %v", sc.writers, err)
+	}
+}
+
+// TestDown: what an operation that stops in the middle leaves is named, also where it is no pod.
+func TestDown(t *testing.T) {
+	t.Parallel()
+	o := &plan.Operation{Steps: []plan.Step{
+		{ID: "pause/clusters/a", Kind: kindPause, Object: "clusters/a", State: plan.Done},
+		{ID: "parallel/etcd", Kind: kindParallel, Object: "etcd", State: plan.Done},
+		{ID: "ordered/etcd", Kind: kindOrdered, Object: "etcd", State: plan.Doing},
+		{ID: "unpause/clusters/a", Kind: kindUnpause, Object: "clusters/a", State: plan.Pending},
+	}}
+	want := []string{"HyperShift for hosted cluster clusters/a (paused)", "StatefulSet etcd (may be deleted, and not made again)"}
+	if got := down(o); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for i := range o.Steps {
+		o.Steps[i].State = plan.Done
+	}
+	if got := down(o); len(got) != 0 {
+		t.Errorf("all is done: %q", got)
 	}
 }
 
