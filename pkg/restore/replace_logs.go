@@ -160,12 +160,11 @@ func (b *catchUp) ask(ctx context.Context) (said []string, reasons []logLine) {
 	return append(said, "no snapshot was sent to it"), reasons
 }
 
-// explain adds to a time-out the way out, where the logs know it.
+// explain adds to a time-out what to mend, where the logs know it. How to go on then is said with it, see stopped.
 func (b *catchUp) explain(err error) error {
 	var refused *Refusal
 	if !b.certificate || errors.As(err, &refused) {
 		return err
 	}
-	return refuse(fmt.Sprintf("the certificate that member %s shows to the others has to name the address or the name that it has now, and be of their CA: renew it, and go on with: kubectl etcd restore resume -n %s %s",
-		b.r.replaced().Name, b.r.sh.Namespace, b.r.op.ID), "%v", err)
+	return refuse(fmt.Sprintf("the certificate that member %s shows to the others has to name the address or the name that it has now, and be of their CA: renew it", b.r.replaced().Name), "%v", err)
 }

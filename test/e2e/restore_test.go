@@ -175,7 +175,8 @@ func (r *result) counted() {
 	}
 }
 
-// cleanRestores removes the old data of all restores of this control plane.
+// cleanRestores removes the old data of all restores of this control plane, and waits for the pods that did so to be gone:
+// what is noted after it as what was there before must not have them.
 func (u *user) cleanRestores(t testing.TB) {
 	t.Helper()
 	out := u.kubectl(t, "get", "configmaps", "-l", "kubectl-etcd.io/journal=restore", "-o", "jsonpath={.items[*].metadata.name}")
@@ -187,6 +188,7 @@ func (u *user) cleanRestores(t testing.TB) {
 			t.Errorf("on the volume of member %d: %q", i, left)
 		}
 	}
+	u.c.nothingLeft(t, u.Namespace)
 }
 
 // savedFirst checks the backup of what there was: it is good, and newer than what was restored.
