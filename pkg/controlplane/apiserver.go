@@ -117,6 +117,7 @@ func (f *finder) connect(planes []ControlPlane, servers []APIServer, q Query) []
 	}
 	for i := range planes {
 		planes[i].noteOverrides()
+		planes[i].knowServersTLS()
 	}
 	return planes
 }

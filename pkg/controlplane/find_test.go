@@ -74,9 +74,19 @@ func summarize(line func(string, ...any), m Member) {
 	for _, p := range sortedKeys(refs) {
 		line("    %s = %s %s[%s]", p, refs[p].Kind, refs[p].Name, refs[p].Key)
 	}
+	for _, s := range m.APIServerTLS {
+		line("    servers %s", strings.Join(refStrings(s.CA, s.Cert, s.Key), " "))
+	}
 	for _, n := range m.Notes {
 		line("    note %s", n)
 	}
+}
+
+func refStrings(refs ...FileRef) (out []string) {
+	for _, r := range refs {
+		out = append(out, fmt.Sprintf("%s/%s[%s]", r.Kind, r.Name, r.Key))
+	}
+	return out
 }
 
 func tlsString(t TLSFiles) string { return t.CA + " " + t.Cert + " " + t.Key }

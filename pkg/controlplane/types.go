@@ -173,6 +173,8 @@ type Member struct {
 	// there or not accepted. All empty when clients are served without TLS.
 	ClientTLS             TLSFiles   `json:"clientTLS"`
 	ClientTLSAlternatives []TLSFiles `json:"clientTLSAlternatives,omitempty"`
+	// APIServerTLS is what the API servers of the member's namespace reach it with, where that is in Secrets or ConfigMaps.
+	APIServerTLS []TLSRefs `json:"-"`
 	// Endpoint is for a client in the member's network namespace, PodEndpoint
 	// for one elsewhere ("" when etcd listens on the loopback only or the
 	// pod's address is not known yet).

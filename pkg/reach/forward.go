@@ -81,7 +81,53 @@ func openForward(ctx context.Context, c *Clients, m controlplane.Member, o Optio
 	if ctx.Err() != nil {
 		return nil, failed
 	}
+	if l := forwardAsServers(ctx, c, m, o, failed); l != nil {
+		return l, nil
+	}
 	return nil, &NotPossible{Err: failed}
+}
+
+// othersMay tells that an error is about the member's own TLS files, and that there are its API servers' to try.
+func othersMay(m controlplane.Member, o Options, err error) bool {
+	var tries etcd.Tries
+	return err != nil && o.TLS == nil && len(m.APIServerTLS) > 0 && tries.Failed("", "", "", err)
+}
+
+// forwardAsServers connects as the member's API servers do, after its own files have failed; nil if that serves no better.
+func forwardAsServers(ctx context.Context, c *Clients, m controlplane.Member, o Options, failed error) Link {
+	if !othersMay(m, o, failed) {
+		return nil
+	}
+	for _, refs := range m.APIServerTLS {
+		l, err := forwardAs(ctx, c, m, refs, o)
+		if err == nil {
+			o.log("member %s: reached with the TLS files of its API servers (%v)", m.Name, failed)
+			return l
+		}
+		o.log("member %s: not with the TLS files of its API servers: %v", m.Name, err)
+	}
+	return nil
+}
+
+func forwardAs(ctx context.Context, c *Clients, m controlplane.Member, refs controlplane.TLSRefs, o Options) (Link, error) {
+	o.TLS = &etcd.TLS{}
+	for _, f := range []struct {
+		ref  controlplane.FileRef
+		into *[]byte
+	}{{refs.CA, &o.TLS.CA}, {refs.Cert, &o.TLS.Cert}, {refs.Key, &o.TLS.Key}} {
+		if f.ref.Name == "" {
+			continue
+		}
+		b, err := readRef(ctx, c, f.ref)
+		if err != nil {
+			return nil, err
+		}
+		if b == nil {
+			return nil, fmt.Errorf("%s %s has no key %q", f.ref.Kind, f.ref.Name, f.ref.Key)
+		}
+		*f.into = b
+	}
+	return forwardWith(ctx, c, m, m.ClientTLS, o)
 }
 
 // forwardWith connects with one set of files and asks once, since dialling

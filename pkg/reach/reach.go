@@ -174,7 +174,7 @@ func (l *queryLink) Query(ctx context.Context, q Question) (*agent.QueryReply, e
 			return nil, err
 		}
 		r, err := l.link.Query(ctx, q)
-		if err == nil || !errors.Is(err, errNoTool) && !apierrors.IsForbidden(err) {
+		if err == nil || !errors.Is(err, errNoTool) && !apierrors.IsForbidden(err) && !(l.link.Way() == Exec && l.forwardNext() && othersMay(l.member, l.opts, err)) {
 			return r, err
 		}
 		l.giveUp(l.link.Way(), err)
@@ -182,6 +182,9 @@ func (l *queryLink) Query(ctx context.Context, q Question) (*agent.QueryReply, e
 		l.link = nil
 	}
 }
+
+// forwardNext tells that a port-forward can still be tried, which can show what etcdctl in the member's container has not.
+func (l *queryLink) forwardNext() bool { return slices.Contains(l.ways, Forward) }
 
 // next opens the next way, if none is open.
 func (l *queryLink) next(ctx context.Context) error {

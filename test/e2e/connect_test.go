@@ -28,14 +28,24 @@ func TestConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.apply(t, strings.NewReplacer("NS", ns, "IMAGE", image(mainKind.tag)).Replace(string(text)))
-	c.kubectl(t, "-n", ns, "wait", "pod", "server-tls", "socket", "--for=condition=Ready", "--timeout=90s")
+	// One whose certificate is of another CA than its clients' are; its API servers have both.
+	c.kubectl(t, "-n", ns, "create", "secret", "generic", "bare", "--from-file=tls.crt="+tls.OtherCert, "--from-file=tls.key="+tls.OtherKey, "--from-file=clients-ca.crt="+tls.CA)
+	c.kubectl(t, "-n", ns, "create", "secret", "generic", "clients", "--from-file=tls.crt="+tls.Cert, "--from-file=tls.key="+tls.Key)
+	c.kubectl(t, "-n", ns, "create", "configmap", "etcd-ca", "--from-file=bundle.crt="+tls.OtherCA)
+	_, version := c.workers(t)
+	c.apply(t, strings.NewReplacer("NS", ns, "IMAGE", image(mainKind.tag), "KUBERNETES", version).Replace(string(text)))
+	c.kubectl(t, "-n", ns, "wait", "pod", "server-tls", "socket", "bare", "--for=condition=Ready", "--timeout=90s")
 
 	c.etcd(t, "status", ns+"/server-tls").exits(0).prints(" healthy ")
 	for _, way := range [][]string{{"--via", "forward"}, {"--via", "agent"}, {"--via", "forward", "--cacert", tls.CA}} {
 		c.etcd(t, append([]string{"backup", ns + "/server-tls", "--force", "--to", "a.db"}, way...)...).exits(0).prints("a.db").within(time.Minute)
 	}
 	c.etcd(t, "status", ns+"/server-tls", "--cacert", tls.OtherCA).exits(1).prints("unknown authority")
+
+	c.etcd(t, "status", ns+"/bare").exits(0).prints(" healthy ")
+	c.etcd(t, "backup", ns+"/bare", "--force", "--to", "d.db").exits(0).prints("d.db").within(time.Minute)
+	c.kubectl(t, "-n", ns, "delete", "secret", "clients")
+	c.etcd(t, "status", ns+"/bare").exits(1)
 
 	c.etcd(t, "status", ns+"/socket").exits(0).prints(" healthy ")
 	c.etcd(t, "backup", ns+"/socket", "--via", "agent", "--to", "b.db").exits(0).prints("b.db").within(time.Minute)
