@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"pkg/controlplane": {},
 	"pkg/store":        {},
 	"pkg/plan":         {},
+	"pkg/await":        {},
 	// Proof.
 	"pkg/verify":          {"pkg/snapshot"},
 	"pkg/verify/etcdtest": {},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 	"pkg/survey":  {"pkg/controlplane", "pkg/etcd", "pkg/reach"},
 	"pkg/backup": {"pkg/agent", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/reach", "pkg/snapshot", "pkg/store",
 		"pkg/survey", "pkg/verify"},
-	"pkg/restore": {"pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/plan", "pkg/reach", "pkg/snapshot", "pkg/survey", "pkg/verify"},
+	"pkg/restore": {"pkg/agent", "pkg/await", "pkg/backup", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/plan", "pkg/reach", "pkg/snapshot", "pkg/survey", "pkg/verify"},
 	"pkg/plugin": {"manifests", "pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/plan", "pkg/podexec", "pkg/reach", "pkg/rehearse", "pkg/restore",
 		"pkg/snapshot", "pkg/store", "pkg/survey", "pkg/verify"},
 	// Programs.

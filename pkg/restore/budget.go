@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	policyv1 "k8s.io/api/policy/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 )
 
 // leavingError says that a budget is being deleted: there can be none of its name until what holds it lets go of it.
@@ -37,7 +39,7 @@ func staysAsItIs(b *policyv1.PodDisruptionBudget) string {
 // budgetAnew creates a budget. One of its name that is being deleted would vanish later: until then it is waited for.
 func (r *run) budgetAnew(ctx context.Context, saved *policyv1.PodDisruptionBudget) error {
 	var leaving *leavingError
-	err := wait(ctx, r.cfg.Timeout, fmt.Sprintf("disruption budget %s/%s can be created again", saved.Namespace, saved.Name), func(ctx context.Context) (string, bool, error) {
+	err := await.Until(ctx, r.cfg.Timeout, fmt.Sprintf("disruption budget %s/%s can be created again", saved.Namespace, saved.Name), func(ctx context.Context) (string, bool, error) {
 		err := r.c.CreateBudget(ctx, saved)
 		switch {
 		case errors.As(err, &leaving):
@@ -45,7 +47,7 @@ func (r *run) budgetAnew(ctx context.Context, saved *policyv1.PodDisruptionBudge
 		case err != nil:
 			leaving = nil
 			if ctx.Err() == nil {
-				err = &stopWaiting{err}
+				err = await.Stop(err)
 			}
 			return "", false, err
 		}

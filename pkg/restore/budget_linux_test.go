@@ -11,6 +11,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -44,7 +45,7 @@ func TestBudgetThatLeaves(t *testing.T) {
 		t.Fatalf("counts as restored: %v", err)
 	}
 	go func() {
-		time.Sleep(2 * poll)
+		time.Sleep(2 * await.Poll)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.budgets, name)

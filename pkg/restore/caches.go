@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -105,7 +106,7 @@ func (e *staleError) Error() string {
 func (r *run) fresh(ctx context.Context, w workload, pod string, port int) error {
 	low, high := r.sh.Snapshot.Revision+r.sh.Bump, int64(math.MaxInt64)
 	var stale error // what a whole answer has last said, whatever came after it
-	err := wait(ctx, cachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
+	err := await.Until(ctx, cachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
 		revisions, err := r.c.Cached(ctx, *r.sh.Access, w.namespace, pod, port)
 		if err != nil {
 			return "", false, err

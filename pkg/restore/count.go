@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 )
 
 // stored is how etcd's keys name a kind, where the API calls it something else.
@@ -89,10 +91,10 @@ func (r *run) count(ctx context.Context) error {
 		return nil
 	}
 	var got map[string]int64
-	err := wait(ctx, countFor, "an API server counts its objects", func(ctx context.Context) (_ string, _ bool, err error) {
+	err := await.Until(ctx, countFor, "an API server counts its objects", func(ctx context.Context) (_ string, _ bool, err error) {
 		got, err = r.objects(ctx, r.sh.Snapshot.Revision+r.sh.Bump, slices.Collect(maps.Keys(want)))
 		if errors.Is(err, errCompacted) {
-			err = &stopWaiting{err}
+			err = await.Stop(err)
 		}
 		return "", err == nil, err
 	})

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -130,10 +131,10 @@ func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
 	if err := r.c.Scale(ctx, r.etcdSet(), r.sh.Replicas); err != nil {
 		return err
 	}
-	return wait(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
 		var back *Refusal
 		if err := r.idle(ctx); errors.As(err, &back) {
-			return "", false, &stopWaiting{err}
+			return "", false, await.Stop(err)
 		} else if err != nil {
 			return "", false, err
 		}
@@ -174,15 +175,15 @@ func (r *run) restored(s *survey.Survey) (string, bool, error) {
 	for _, m := range asked {
 		switch {
 		case m.Corrupt():
-			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name)}
+			return "", false, await.Stop(fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name))
 		case m.Status == nil:
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.ClusterID.String() != r.sh.ClusterID:
-			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is in cluster %s, not in the restored one, %s", m.Name, m.Status.ClusterID, r.sh.ClusterID)}
+			return "", false, await.Stop(fmt.Errorf("start etcd: member %s is in cluster %s, not in the restored one, %s", m.Name, m.Status.ClusterID, r.sh.ClusterID))
 		case !m.Healthy:
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.Revision < r.sh.Snapshot.Revision+r.sh.Bump:
-			return "", false, &stopWaiting{fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump)}
+			return "", false, await.Stop(fmt.Errorf("start etcd: member %s is at revision %d, below the restored %d", m.Name, m.Status.Revision, r.sh.Snapshot.Revision+r.sh.Bump))
 		}
 	}
 	r.calm = true
@@ -252,7 +253,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 }
 
 func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {
-	err = wait(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
+	err = await.Until(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
 		st, err := r.asker(ctx, member)
 		if err != nil {
 			return "", false, err
@@ -261,7 +262,7 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 			return "", true, nil
 		}
 		if code := reach.Refused(err); code == agent.CodeQuota || code == agent.CodeAlarm {
-			return "", false, &stopWaiting{err}
+			return "", false, await.Stop(err)
 		}
 		// The member may have got its address only after it was found.
 		if p, perr := r.plane(ctx); perr == nil {

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -105,7 +106,7 @@ func (r *run) hotCheck(ctx context.Context, _ *plan.Task) error {
 // from which clients may have seen it.
 func (r *run) hotUp(ctx context.Context, t *plan.Task) error {
 	defer r.nudging(ctx)()
-	err := wait(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
+	err := await.Until(ctx, r.cfg.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
 		p, err := r.plane(ctx)
 		if err != nil {
 			return "", false, err
@@ -115,7 +116,7 @@ func (r *run) hotUp(ctx context.Context, t *plan.Task) error {
 			return "", false, err
 		}
 		if err := r.hotSeen(ctx, t, s); err != nil {
-			return "", false, &stopWaiting{err}
+			return "", false, await.Stop(err)
 		}
 		seen, ok, err := r.restored(s)
 		r.relieve(ctx, p, s)
@@ -149,7 +150,7 @@ func (r *run) nudging(ctx context.Context) (stop func()) {
 	var done sync.WaitGroup
 	done.Go(func() {
 		nudged := map[types.UID]bool{}
-		tick := time.NewTicker(poll)
+		tick := time.NewTicker(await.Poll)
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			_ = r.nudge(ctx, nudged)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
@@ -143,7 +144,7 @@ func (r *run) notSeen(states []datadir.HotState) error {
 // hotOld waits until all members answer on their old data again.
 func (r *run) hotOld(ctx context.Context) error {
 	defer r.nudging(ctx)()
-	return wait(ctx, r.cfg.Timeout, "all members answer on their old data", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "all members answer on their old data", func(ctx context.Context) (string, bool, error) {
 		p, err := r.plane(ctx)
 		if err != nil {
 			return "", false, err

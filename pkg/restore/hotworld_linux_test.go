@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 )
@@ -55,7 +56,7 @@ func newHotWorld(t *testing.T, members int) *hotWorld {
 func (w *hotWorld) healthy() {
 	w.t.Helper()
 	c := w.client(-1)
-	err := wait(w.t.Context(), time.Minute, "all members are healthy", func(ctx context.Context) (string, bool, error) {
+	err := await.Until(w.t.Context(), time.Minute, "all members are healthy", func(ctx context.Context) (string, bool, error) {
 		s, err := c.Survey(ctx, w.plane(), false)
 		if err != nil {
 			return "", false, err
@@ -250,7 +251,7 @@ func (a *applications) acknowledged() {
 // goOn waits for a write after that moment.
 func (a *applications) goOn(t *testing.T, after time.Time) {
 	t.Helper()
-	err := wait(t.Context(), 20*time.Second, "an application writes again", func(context.Context) (string, bool, error) {
+	err := await.Until(t.Context(), 20*time.Second, "an application writes again", func(context.Context) (string, bool, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return fmt.Sprintf("the last of %d writes was %v before", a.acked, after.Sub(a.last)), a.last.After(after), nil

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -60,7 +61,7 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 	err := l.take(ctx)
 	if (patience || l.silent) && errors.Is(err, ErrBusy) {
 		d.Report.Step("%v; waiting until that client has been silent for %s", err, leaseFor)
-		werr := wait(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
+		werr := await.Until(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
 			err = l.take(ctx)
 			return "", err == nil, err
 		})

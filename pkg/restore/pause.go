@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
@@ -125,7 +126,7 @@ func (r *run) pause(ctx context.Context, t *plan.Task) error {
 	if err := r.c.SetPausedUntil(ctx, rec.Cluster, &yes); err != nil {
 		return err
 	}
-	return wait(ctx, r.cfg.Timeout, "hosted control plane "+rec.ControlPlane+" is paused", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "hosted control plane "+rec.ControlPlane+" is paused", func(ctx context.Context) (string, bool, error) {
 		until, err := r.c.PausedUntil(ctx, hostedControlPlanes, rec.ControlPlane)
 		if err != nil || until == nil || *until != yes {
 			return "its spec.pausedUntil is not \"true\"; is HyperShift's operator running?", false, err

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -177,7 +178,7 @@ func (r *run) silent(ctx context.Context, ended <-chan struct{}) error {
 			}
 			return refuse("find what writes it, and name it with --writer KIND/NAME", "wait for silence: something still writes to this etcd: key %s at revision %d", key, rev)
 		default:
-			time.Sleep(poll)
+			time.Sleep(await.Poll)
 		}
 	}
 }
@@ -282,7 +283,7 @@ func (r *run) retain(ctx context.Context, t *plan.Task) error {
 	for _, m := range slices.Concat(r.sh.Members, r.sh.Skipped) {
 		pods = append(pods, m.PodName)
 	}
-	return wait(ctx, r.cfg.Timeout, "no volume claim goes with its pod", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "no volume claim goes with its pod", func(ctx context.Context) (string, bool, error) {
 		leaving, err := r.c.Leaving(ctx, r.sh.Namespace, pods)
 		return leaving, err == nil && leaving == "", err
 	})

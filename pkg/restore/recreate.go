@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -64,7 +65,7 @@ func (r *run) recreate(ctx context.Context, saved *appsv1.StatefulSet, policy ap
 	want := saved.DeepCopy()
 	want.Spec.PodManagementPolicy = policy
 	deleted := false
-	return wait(ctx, r.cfg.Timeout, fmt.Sprintf("%s exists with policy %s", r.etcdSet(), policy), func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, fmt.Sprintf("%s exists with policy %s", r.etcdSet(), policy), func(ctx context.Context) (string, bool, error) {
 		now, err := r.c.Set(ctx, r.etcdSet())
 		switch {
 		case err != nil:
@@ -76,10 +77,10 @@ func (r *run) recreate(ctx context.Context, saved *appsv1.StatefulSet, policy ap
 		case now.DeletionTimestamp != nil:
 			return "it is being deleted", false, nil
 		case deleted:
-			return "", false, &stopWaiting{refuse("pause what manages it, then restore again", "recreate %s: it was put back with policy %s by %s", r.etcdSet(), now.Spec.PodManagementPolicy, r.c.Reverted(ctx, r.etcdSet()))}
+			return "", false, await.Stop(refuse("pause what manages it, then restore again", "recreate %s: it was put back with policy %s by %s", r.etcdSet(), now.Spec.PodManagementPolicy, r.c.Reverted(ctx, r.etcdSet())))
 		}
 		if deletesWithSet(now) {
-			return "", false, &stopWaiting{refuse("", "recreate %s: it deletes its volumes when it is deleted", r.etcdSet())}
+			return "", false, await.Stop(refuse("", "recreate %s: it deletes its volumes when it is deleted", r.etcdSet()))
 		}
 		// As it is now: it may have been changed since, by this restore itself or by others.
 		want = bare(now)

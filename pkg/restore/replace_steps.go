@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -130,7 +131,7 @@ func (r *run) strangers(ctx context.Context, rest *rest) ([]etcd.Member, error) 
 // change asks another member for a change, again while etcd says: not now.
 func (r *run) change(ctx context.Context, of survey.Member, what string, req agent.MembershipRequest) (*agent.MembershipReply, error) {
 	var reply *agent.MembershipReply
-	err := wait(ctx, r.cfg.Timeout, what, func(ctx context.Context) (seen string, ok bool, err error) {
+	err := await.Until(ctx, r.cfg.Timeout, what, func(ctx context.Context) (seen string, ok bool, err error) {
 		reply, seen, err = r.changeNow(ctx, of, req)
 		return seen, seen == "", err
 	})
@@ -145,7 +146,7 @@ func (r *run) changeNow(ctx context.Context, of survey.Member, req agent.Members
 	reply, err = st.Membership(ctx, *of.Source, req)
 	switch {
 	case reach.Refused(err) == agent.CodeMembership:
-		return nil, "", &stopWaiting{err}
+		return nil, "", await.Stop(err)
 	case err != nil:
 		return nil, "", err
 	}
@@ -193,7 +194,7 @@ func (r *run) moveLeader(ctx context.Context, rest *rest) error {
 		r.d.Report.Warn("member %s leads and did not hand that over (%s%v): writes wait for an election", m.Name, notNow, err)
 		return nil
 	}
-	return wait(ctx, r.cfg.Timeout, "another member leads", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "another member leads", func(ctx context.Context) (string, bool, error) {
 		s, err := r.surveyOthers(ctx)
 		if err != nil {
 			return "", false, err
@@ -292,7 +293,7 @@ func after(ctx context.Context, d time.Duration, do func() error) (wait func() e
 func (r *run) insert(ctx context.Context, t *plan.Task) error {
 	m := r.replaced()
 	locked := false
-	return wait(ctx, insertFor, "the data of member "+m.Name+" is exchanged", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, insertFor, "the data of member "+m.Name+" is exchanged", func(ctx context.Context) (string, bool, error) {
 		st, now, err := r.look(ctx, m.Name)
 		if err != nil {
 			return "", false, err
@@ -300,7 +301,7 @@ func (r *run) insert(ctx context.Context, t *plan.Task) error {
 		if now.Inode != m.NewInode && (now.Inode != m.OldInode || now.Exists != m.HadData) {
 			m.HadData, m.OldInode, m.OldSize = now.Exists, now.Inode, now.TreeSize
 			if err := t.Remember(ctx, m.OldInode); err != nil {
-				return "", false, &stopWaiting{err}
+				return "", false, await.Stop(err)
 			}
 		}
 		deleted := func() error { return nil }

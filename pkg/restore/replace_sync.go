@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -25,7 +26,7 @@ func (r *run) sync(ctx context.Context, t *plan.Task) error {
 	name := r.replaced().Name
 	limit := r.cfg.Timeout + time.Duration(r.sh.Replace.Size/syncRate)*time.Second
 	why := &catchUp{r: r}
-	err := wait(ctx, limit, "member "+name+" has everything and votes", func(ctx context.Context) (string, bool, error) {
+	err := await.Until(ctx, limit, "member "+name+" has everything and votes", func(ctx context.Context) (string, bool, error) {
 		seen, ok, err := r.promote(ctx)
 		if !ok && err == nil {
 			seen += why.look(ctx)
@@ -35,7 +36,7 @@ func (r *run) sync(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return why.explain(err)
 	}
-	if err := wait(ctx, r.cfg.Timeout, "all members are healthy", r.whole); err != nil {
+	if err := await.Until(ctx, r.cfg.Timeout, "all members are healthy", r.whole); err != nil {
 		return err
 	}
 	return r.compare(ctx, t)
@@ -63,7 +64,7 @@ func (r *run) promote(ctx context.Context) (seen string, ok bool, err error) {
 	}
 	id, err := strconv.ParseUint(r.sh.Replace.ID, 16, 64)
 	if err != nil {
-		return "", false, &stopWaiting{fmt.Errorf("read journal: %w", err)}
+		return "", false, await.Stop(fmt.Errorf("read journal: %w", err))
 	}
 	_, notNow, err := r.changeNow(ctx, *of, agent.MembershipRequest{Change: agent.MemberPromote, ID: etcd.ID(id)})
 	return notNow, err == nil && notNow == "", err

@@ -8,16 +8,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
-
-// poll is how often a wait looks.
-const poll = 300 * time.Millisecond
-
-// stopWaiting is an error that no waiting mends.
-type stopWaiting struct{ err error }
-
-func (e *stopWaiting) Error() string { return e.err.Error() }
 
 // undoPatience is how long an undo is tried: a node or an API server that restarts takes the utility pods along, or
 // the way to them, and is back by then.
@@ -39,38 +32,9 @@ func persist(ctx context.Context, patience time.Duration, do func() error) error
 	}
 }
 
-// wait asks until done says so, within the limit; its error says what was seen last.
-func wait(ctx context.Context, limit time.Duration, what string, done func(context.Context) (seen string, ok bool, err error)) error {
-	wctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	last := "nothing yet"
-	for {
-		seen, ok, err := done(wctx)
-		var stop *stopWaiting
-		switch {
-		case err == nil && ok:
-			return nil
-		case errors.As(err, &stop):
-			return stop.err
-		case err != nil && wctx.Err() == nil:
-			last = err.Error()
-		case err == nil:
-			last = seen
-		}
-		select {
-		case <-wctx.Done():
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return fmt.Errorf("wait until %s: not after %s; last seen: %s", what, limit, last)
-		case <-time.After(poll):
-		}
-	}
-}
-
 // gone waits until none of the workload's pods is left, and notices who scales it up again.
 func (r *run) gone(ctx context.Context, w workload) error {
-	return wait(ctx, r.cfg.Timeout, "the pods of "+w.String()+" are gone", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, "the pods of "+w.String()+" are gone", func(ctx context.Context) (string, bool, error) {
 		n, err := r.c.Replicas(ctx, w)
 		if apierrors.IsNotFound(err) {
 			return "", true, nil // deleted, and its pods with it
@@ -79,7 +43,7 @@ func (r *run) gone(ctx context.Context, w workload) error {
 			return "", false, err
 		}
 		if n != 0 {
-			return "", false, &stopWaiting{r.putBack(ctx, w, n)}
+			return "", false, await.Stop(r.putBack(ctx, w, n))
 		}
 		pods, err := r.podsOf(ctx, w)
 		if err != nil || len(pods) == 0 {
@@ -123,7 +87,7 @@ func (r *run) idle(ctx context.Context) error {
 
 // ready waits until as many pods as the spec asks for are ready.
 func (r *run) ready(ctx context.Context, w workload) error {
-	return wait(ctx, r.cfg.Timeout, w.String()+" is ready", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.cfg.Timeout, w.String()+" is ready", func(ctx context.Context) (string, bool, error) {
 		n, err := r.c.Replicas(ctx, w)
 		if err != nil {
 			return "", false, err
