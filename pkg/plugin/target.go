@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 )
 
 // callTimeout bounds one call to the API server where --request-timeout does
@@ -37,7 +37,7 @@ func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = callTimeout
 	}
-	cfg.Wrap(restore.Fence)
+	cfg.Wrap(operation.Fence)
 	c, err := reach.NewClients(cfg)
 	if err != nil {
 		return nil, controlplane.Client{}, err

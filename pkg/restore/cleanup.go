@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -71,7 +72,7 @@ func (c *Cleanup) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove old data: %w", err)
 	}
-	return deleteJournal(ctx, c.run.d.Clients.Core, c.run.sh.Namespace, c.Operation.ID)
+	return operation.DeleteJournal(ctx, c.run.d.Clients.Core, c.run.sh.Namespace, c.Operation.ID)
 }
 
 // Close removes the utility pods; it outlives an interrupt.

@@ -16,6 +16,7 @@ import (
 	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
@@ -78,6 +79,11 @@ type Deps struct {
 
 func (d Deps) planes() controlplane.Client {
 	return controlplane.Client{Core: d.Clients.Core, Apps: d.Apps}
+}
+
+// locker takes the locks of control planes.
+func (d Deps) locker() operation.Locker {
+	return operation.Locker{Coord: d.Coord, Holder: d.Holder, Now: d.Now, Step: d.Report.Step}
 }
 
 // Reporter is told how a restore goes.
@@ -234,9 +240,6 @@ func (e *Refusal) Error() string { return e.Reason }
 func refuse(hint, format string, args ...any) error {
 	return &Refusal{Reason: fmt.Sprintf(format, args...), Hint: hint}
 }
-
-// ErrBusy says that another client holds the lock, of whatever operation.
-var ErrBusy = errors.New("another client holds it")
 
 // margin is how far the restored revision is put above the highest that is
 // known: writes go on between that question and the switch.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -282,10 +283,10 @@ func (k kube) Survey(ctx context.Context, p controlplane.ControlPlane, hashes bo
 	return s, nil
 }
 
-func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, operation, folder, member string, raw bool) (string, error) {
+func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, op, folder, member string, raw bool) (string, error) {
 	how := k.reach
-	how.OperationID, how.PreferAgent = operation, true // a restore makes such pods anyway
-	res, err := backup.Run(unfenced(ctx), backup.Deps{Clients: k.Clients, Report: quietReport{k.Report}, Now: k.Now, Tool: k.Tool},
+	how.OperationID, how.PreferAgent = op, true // a restore makes such pods anyway
+	res, err := backup.Run(operation.Unfenced(ctx), backup.Deps{Clients: k.Clients, Report: quietReport{k.Report}, Now: k.Now, Tool: k.Tool},
 		backup.Config{Plane: p, To: folder, Member: member, Raw: raw, Via: reach.Auto, Compress: backup.CompressAuto, Prove: backup.ProveAuto, Reach: how})
 	if res != nil && res.File != "" && (err == nil || errors.Is(err, backup.ErrDiffers)) {
 		return res.File, nil
@@ -294,7 +295,7 @@ func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, operation
 }
 
 func (k kube) journal(namespace string, sh *Shared) plan.Journal {
-	return &journal{core: k.Clients.Core, namespace: namespace, shared: sh, warn: k.Report.Warn}
+	return &operation.Journal{Core: k.Clients.Core, Namespace: namespace, Data: sh, Warn: k.Report.Warn}
 }
 
 // quietReport keeps a backup's own words out of a restore's.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
@@ -37,7 +38,7 @@ func leftEmpty(ctx context.Context, d Deps, p controlplane.ControlPlane) (*plan.
 // prepareOver plans to go on with an operation that has deleted the old data, with another snapshot. Its journal stays: what
 // it has taken from writers and budgets is known only there.
 func prepareOver(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prepared, error) {
-	if who, silent, err := atWork(ctx, d, o.Target); err == nil && who != "" && silent <= leaseFor {
+	if who, silent, err := d.locker().AtWork(ctx, o.Target); err == nil && who != "" && silent <= operation.LeaseFor {
 		return nil, inTheWay(ctx, d, o, fmt.Sprintf("restore %s: operation %s has not ended (%s)", o.Target, o.ID, o.Phase))
 	}
 	if cfg.Hot || len(cfg.Members)+len(cfg.Skip)+len(cfg.Writers) > 0 {

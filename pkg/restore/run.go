@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -197,7 +198,7 @@ func (p *Prepared) Run(ctx context.Context) error {
 func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) error) (err error) {
 	j := &keptJournal{Journal: r.c.journal(r.sh.Namespace, r.sh), run: r}
 	defer func() { err = r.stopped(err, j.unsaved) }()
-	ctx, l, err := acquire(ctx, r.d, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
+	ctx, l, err := r.d.locker().Acquire(ctx, r.sh.Namespace, r.sh.Name, r.op.ID, r.op.Phase != plan.Planned)
 	if err != nil {
 		return err
 	}
@@ -207,12 +208,12 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 		}
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		if held := l.held(dctx); held == nil && !errors.Is(err, plan.ErrAbandoned) {
+		if held := l.Held(dctx); held == nil && !errors.Is(err, plan.ErrAbandoned) {
 			err = errors.Join(err, r.closeStages(dctx))
 		} else {
-			err = errors.Join(err, r.closeOwn(unfenced(dctx))) // the other pods are the other client's
+			err = errors.Join(err, r.closeOwn(operation.Unfenced(dctx))) // the other pods are the other client's
 		}
-		err = errors.Join(err, l.release(unfenced(dctx)))
+		err = errors.Join(err, l.Release(operation.Unfenced(dctx)))
 	}()
 	if r.op.Phase != plan.Planned {
 		// What was read before the lock was taken may be another client's past.
@@ -220,10 +221,10 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 			return err
 		}
 	}
-	l.watches(j)
+	l.Watches(j)
 	runner := &plan.Runner{
 		Journal: j,
-		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.lost, Gives: givesBack,
+		Actions: r.actions(), Report: r.d.Report, Now: r.d.Now, UndoTimeout: undoTimeout, Lost: l.Lost(), Gives: givesBack,
 	}
 	return f(ctx, runner)
 }

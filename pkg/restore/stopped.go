@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -26,13 +27,13 @@ func (e *Stopped) Hint() string { return e.Next }
 // stopped adds to the error of an operation what it leaves down. What was refused before it went on knows its own way out.
 func (r *run) stopped(err error, unsaved error) error {
 	switch err.(type) { //nolint:errorlint // a step's refusal is wrapped: these came before any step
-	case *Refusal, *Unreadable, *busyError:
+	case *Refusal, *operation.Unreadable, *operation.BusyError:
 		return err
 	}
 	begun := slices.ContainsFunc(r.op.Steps, func(s plan.Step) bool { return s.State != plan.Pending })
 	if err == nil || r.op.Ended() || !begun || errors.Is(err, plan.ErrUndone) {
 		if err == nil && unsaved != nil || errors.Is(err, plan.ErrUndone) && unsaved != nil {
-			r.d.Report.Warn("the journal does not say that the operation has ended; if it is there still, delete it: kubectl -n %s delete configmap %s", r.sh.Namespace, journalName(r.op.ID))
+			r.d.Report.Warn("the journal does not say that the operation has ended; if it is there still, delete it: kubectl -n %s delete configmap %s", r.sh.Namespace, operation.JournalName(r.op.ID))
 		}
 		return err
 	}

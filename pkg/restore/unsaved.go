@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -24,10 +25,10 @@ func (k *keptJournal) Save(ctx context.Context, o *plan.Operation) error {
 	return err
 }
 
-// ours implements witness.
-func (k *keptJournal) ours(ctx context.Context) (same, exists bool, err error) {
-	if w, ok := k.Journal.(witness); ok {
-		return w.ours(ctx)
+// Ours implements operation.Witness.
+func (k *keptJournal) Ours(ctx context.Context) (same, exists bool, err error) {
+	if w, ok := k.Journal.(operation.Witness); ok {
+		return w.Ours(ctx)
 	}
 	return false, true, nil
 }

@@ -12,29 +12,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
 // hostPID is in the words of Pod Security and of most others that refuse such a pod.
 var hostPID = regexp.MustCompile(`(?i)hostpid|host ?namespaces|podsecurity`)
 
-func (k kube) Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error) {
+func (k kube) Stage(ctx context.Context, m controlplane.Member, op string) (stage, error) {
 	if err := k.free(ctx, m); err != nil {
 		return nil, err
 	}
-	return k.utility(ctx, m, operation, reach.OpenStage)
+	return k.utility(ctx, m, op, reach.OpenStage)
 }
 
-func (k kube) Asker(ctx context.Context, m controlplane.Member, operation string) (stage, error) {
-	return k.utility(ctx, m, operation, reach.OpenAsker)
+func (k kube) Asker(ctx context.Context, m controlplane.Member, op string) (stage, error) {
+	return k.utility(ctx, m, op, reach.OpenAsker)
 }
 
-func (k kube) utility(ctx context.Context, m controlplane.Member, operation string,
+func (k kube) utility(ctx context.Context, m controlplane.Member, op string,
 	open func(context.Context, *reach.Clients, controlplane.Member, reach.Options) (*reach.Stage, error)) (stage, error) {
 	o := k.reach
-	o.Operation, o.OperationID = "restore", operation
+	o.Operation, o.OperationID = "restore", op
 	o.Lifetime = max(o.Lifetime, stageLifetime)
-	st, err := open(unfenced(ctx), k.Clients, m, o)
+	st, err := open(operation.Unfenced(ctx), k.Clients, m, o)
 	var admission *reach.NotPossible
 	if o.HostPID && errors.As(err, &admission) && apierrors.IsForbidden(err) && hostPID.MatchString(err.Error()) {
 		return nil, refuse("a hot restore's utility pods see the node's processes (hostPID), which is not admitted here: leave out --hot", "start utility pod for member %s: %v", m.Name, err)

@@ -1,4 +1,4 @@
-package restore
+package operation
 
 import (
 	"context"
@@ -15,13 +15,14 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	restclient "k8s.io/client-go/rest"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation/operationtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
 // TestSaveAsksForTheLock: a save whose lock is gone asks, by way of its own request, whether the journal is this client's. It must not
 // wait for itself.
 func TestSaveAsksForTheLock(t *testing.T) {
-	state := &leases{}
+	state := &operationtest.Leases{}
 	var kept []byte // what was written, for who reads it
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.URL.Path, "/configmaps") {
@@ -52,10 +53,10 @@ func TestSaveAsksForTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: time.Now()}
+	l := &Lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: time.Now()}
 	l.lost, l.lose = context.WithCancelCause(context.Background())
-	j := &journal{core: core, namespace: "a", shared: &Shared{}, warn: t.Logf}
-	l.watches(j)
+	j := &Journal{Core: core, Namespace: "a", Data: struct{}{}, Warn: t.Logf}
+	l.Watches(j)
 	ctx := context.WithValue(t.Context(), lockKey{}, l)
 	o := &plan.Operation{ID: "x", Target: "a/etcd"}
 	if err := j.Save(ctx, o); err != nil {

@@ -1,11 +1,9 @@
-package restore
+package operation
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,12 +17,15 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
-// leaseFor is how long a lock outlives a client that was killed; it is renewed
-// several times in that time.
-const leaseFor = 30 * time.Second
+// ErrBusy says that another client holds the lock, of whatever operation.
+var ErrBusy = errors.New("another client holds it")
 
-// lock is a Lease that says who works on a control plane.
-type lock struct {
+// LeaseFor is how long a lock outlives a client that was killed; it is renewed
+// several times in that time.
+const LeaseFor = 30 * time.Second
+
+// Lock is a Lease that says who works on a control plane.
+type Lock struct {
 	leases coordv1client.LeaseInterface
 	name   string
 	holder string
@@ -42,26 +43,35 @@ type lock struct {
 
 	mu      sync.Mutex
 	renewed time.Time // when this client has last made sure that it holds the lock
-	journal witness   // nil: there is none yet
+	journal Witness   // nil: there is none yet
 }
 
-// witness tells whether the journal is still as this client has written it.
-type witness interface {
-	ours(ctx context.Context) (same, exists bool, err error)
+// Witness tells whether the journal is still as this client has written it.
+type Witness interface {
+	Ours(ctx context.Context) (same, exists bool, err error)
 }
 
 func lockName(plane string) string { return "kubectl-etcd-" + plane }
 
-// acquire takes the lock, or says who has it and since when. With patience, or when
+// Locker takes locks for one client.
+type Locker struct {
+	Coord  coordv1client.CoordinationV1Interface
+	Holder string // who holds the lock, for people: user@machine
+	Now    func() time.Time
+	// Step is told what is waited for.
+	Step func(format string, args ...any)
+}
+
+// Acquire takes the lock of a control plane, or says who has it and since when. With patience, or when
 // the lock seems to be over, it waits until nobody has renewed it for as long as it
 // lasts. The context it returns ends when the lock is lost.
-func acquire(ctx context.Context, d Deps, namespace, plane, operation string, patience bool) (context.Context, *lock, error) {
+func (k Locker) Acquire(ctx context.Context, namespace, plane, operation string, patience bool) (context.Context, *Lock, error) {
 	// The suffix tells two clients apart that are process 1 of containers with one name.
-	l := &lock{leases: d.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", d.Holder, operation, rand.String(5)), now: d.Now}
+	l := &Lock{leases: k.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", k.Holder, operation, rand.String(5)), now: k.Now}
 	err := l.take(ctx)
 	if (patience || l.silent) && errors.Is(err, ErrBusy) {
-		d.Report.Step("%v; waiting until that client has been silent for %s", err, leaseFor)
-		werr := await.Until(ctx, leaseFor+leaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
+		k.Step("%v; waiting until that client has been silent for %s", err, LeaseFor)
+		werr := await.Until(ctx, LeaseFor+LeaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
 			err = l.take(ctx)
 			return "", err == nil, err
 		})
@@ -81,7 +91,10 @@ func acquire(ctx context.Context, d Deps, namespace, plane, operation string, pa
 	return context.WithValue(held, lockKey{}, l), l, nil
 }
 
-func (l *lock) take(ctx context.Context) error {
+// Lost ends with plan.ErrAbandoned as its cause when the lock is another's, whatever becomes of the operation.
+func (l *Lock) Lost() context.Context { return l.lost }
+
+func (l *Lock) take(ctx context.Context) error {
 	want := l.spec()
 	asked := time.Now()
 	_, err := l.create(ctx)
@@ -99,8 +112,8 @@ func (l *lock) take(ctx context.Context) error {
 	if l.seen != old.ResourceVersion {
 		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, l.now())
 	}
-	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < leaseFor {
-		busy := &busyError{lock: l.name, namespace: old.Namespace, holder: holder}
+	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < LeaseFor {
+		busy := &BusyError{lock: l.name, namespace: old.Namespace, holder: holder}
 		if old.Spec.AcquireTime != nil {
 			busy.since = old.Spec.AcquireTime.Time
 		}
@@ -115,18 +128,18 @@ func (l *lock) take(ctx context.Context) error {
 }
 
 // spec is the lock of this client, taken now.
-func (l *lock) spec() coordv1.LeaseSpec {
+func (l *Lock) spec() coordv1.LeaseSpec {
 	t := metav1.NewMicroTime(l.now())
-	seconds := int32(leaseFor / time.Second)
+	seconds := int32(LeaseFor / time.Second)
 	return coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
 }
 
-func (l *lock) create(ctx context.Context) (*coordv1.Lease, error) {
+func (l *Lock) create(ctx context.Context) (*coordv1.Lease, error) {
 	return l.leases.Create(ctx, &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: l.spec()}, metav1.CreateOptions{})
 }
 
 // confirm says that the lock was this client's when it asked.
-func (l *lock) confirm(asked time.Time) {
+func (l *Lock) confirm(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewed = asked
@@ -140,8 +153,8 @@ func expired(l *coordv1.Lease, now time.Time) bool {
 	return now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second
 }
 
-func (l *lock) keep(ctx context.Context) {
-	tick := time.NewTicker(leaseFor / 5)
+func (l *Lock) keep(ctx context.Context) {
+	tick := time.NewTicker(LeaseFor / 5)
 	defer tick.Stop()
 	for {
 		select {
@@ -157,8 +170,8 @@ func (l *lock) keep(ctx context.Context) {
 }
 
 // renew gives other clients all their patience to wait anew; the lock is lost if it is another's.
-func (l *lock) renew(ctx context.Context, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(unfenced(ctx), timeout)
+func (l *Lock) renew(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(Unfenced(ctx), timeout)
 	defer cancel()
 	asked := time.Now()
 	lease, err := l.look(ctx)
@@ -180,7 +193,7 @@ func (l *lock) renew(ctx context.Context, timeout time.Duration) error {
 }
 
 // look reads the lease; the lock is lost if that is another's.
-func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
+func (l *Lock) look(ctx context.Context) (*coordv1.Lease, error) {
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		lease, err = l.retake(ctx)
@@ -195,8 +208,8 @@ func (l *lock) look(ctx context.Context) (*coordv1.Lease, error) {
 	return lease, err
 }
 
-// watches names the journal by which this client knows, should its lock be deleted, whether another one was at work since.
-func (l *lock) watches(j witness) {
+// Watches names the journal by which this client knows, should its lock be deleted, whether another one was at work since.
+func (l *Lock) Watches(j Witness) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.journal = j
@@ -204,21 +217,21 @@ func (l *lock) watches(j witness) {
 
 // retake makes a lock again that somebody has deleted. Another client could have taken it, done its work and given it back:
 // then the journal says so, or is gone as well.
-func (l *lock) retake(ctx context.Context) (*coordv1.Lease, error) {
+func (l *Lock) retake(ctx context.Context) (*coordv1.Lease, error) {
 	l.mu.Lock()
 	journal, silent := l.journal, time.Since(l.renewed)
 	l.mu.Unlock()
 	same, exists := false, true
 	if journal != nil {
 		var err error
-		if same, exists, err = journal.ours(ctx); err != nil {
+		if same, exists, err = journal.Ours(ctx); err != nil {
 			return nil, err
 		}
 	}
 	switch {
 	case exists && !same:
 		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal is not as this client has left it", plan.ErrAbandoned, l.name)
-	case !exists && silent > leaseFor:
+	case !exists && silent > LeaseFor:
 		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal, too", plan.ErrAbandoned, l.name)
 	}
 	lease, err := l.create(ctx)
@@ -231,8 +244,8 @@ func (l *lock) retake(ctx context.Context) (*coordv1.Lease, error) {
 	return lease, nil
 }
 
-// held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
-func (l *lock) held(ctx context.Context) error {
+// Held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
+func (l *Lock) Held(ctx context.Context) error {
 	if l.lost.Err() != nil {
 		return context.Cause(l.lost)
 	}
@@ -240,51 +253,21 @@ func (l *lock) held(ctx context.Context) error {
 	renewed := l.renewed
 	l.mu.Unlock()
 	// By both clocks: the one stands still while the machine sleeps, the other can be set.
-	if max(time.Since(renewed), time.Now().Round(0).Sub(renewed.Round(0))) <= leaseFor/2 {
+	if max(time.Since(renewed), time.Now().Round(0).Sub(renewed.Round(0))) <= LeaseFor/2 {
 		return nil
 	}
-	err := l.renew(ctx, leaseFor)
+	err := l.renew(ctx, LeaseFor)
 	if err != nil && l.lost.Err() != nil { // also when somebody else found it out
 		return context.Cause(l.lost)
 	}
 	return err
 }
 
-type lockKey struct{}
-
-// Fence is for a rest.Config's Wrap: what changes something is sent only while the operation that sends it has its lock.
-// A client that was stopped, or whose machine slept, does not know yet that another has gone on in its place.
-func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
-
-type fence struct{ next http.RoundTripper }
-
-func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
-	if l, ok := req.Context().Value(lockKey{}).(*lock); ok && l != nil && changes(req) {
-		if err := l.held(req.Context()); err != nil {
-			return nil, err
-		}
-	}
-	return f.next.RoundTrip(req)
-}
-
-// changes knows that an exec is a GET where it is a WebSocket: all that is done on a volume is one.
-func changes(req *http.Request) bool {
-	return req.Method != http.MethodGet || strings.HasSuffix(req.URL.Path, "/exec")
-}
-
-// unfenced is for what a client makes for itself, and has to remove whoever has the lock by then: its utility pods.
-func unfenced(ctx context.Context) context.Context {
-	return context.WithValue(ctx, lockKey{}, (*lock)(nil))
-}
-
-// WrappedRoundTripper lets client-go find the transport below.
-func (f fence) WrappedRoundTripper() http.RoundTripper { return f.next }
-
 // renewTimeout is for one renewal, so that a connection that swallows everything costs one and not all.
 const renewTimeout = 5 * time.Second
 
-// release gives the lock back; it is bounded by ctx.
-func (l *lock) release(ctx context.Context) error {
+// Release gives the lock back; it is bounded by ctx.
+func (l *Lock) Release(ctx context.Context) error {
 	l.stop()
 	l.done.Wait()
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})

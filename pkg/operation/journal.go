@@ -1,4 +1,4 @@
-package restore
+package operation
 
 import (
 	"context"
@@ -21,20 +21,23 @@ const (
 	// journalLabel marks journals. They do not bear the label of what cleanup removes: a journal is the only way back.
 	journalLabel = "kubectl-etcd.io/journal"
 	journalKind  = "restore"
-	journalKey   = "operation.json"
+	// JournalKey is where in its ConfigMap the journal is.
+	JournalKey = "operation.json"
 
 	targetAnnotation = "kubectl-etcd.io/target"
 	phaseAnnotation  = "kubectl-etcd.io/phase"
 )
 
-// journal keeps an operation in a ConfigMap beside the control plane. There is
+// Journal keeps an operation in a ConfigMap beside the control plane. There is
 // nothing secret in it; of a StatefulSet that is recreated it has what that says,
 // which whoever may read ConfigMaps may mostly read, too.
-type journal struct {
-	core      corev1client.CoreV1Interface
-	namespace string
-	shared    *Shared
-	warn      func(format string, args ...any)
+type Journal struct {
+	Core      corev1client.CoreV1Interface
+	Namespace string
+	// Data is what all steps share; it is encoded at each save.
+	Data any
+	// Warn is told what the user should know.
+	Warn func(format string, args ...any)
 
 	saving  sync.Mutex // one save at a time; it guards version, too
 	mu      sync.Mutex // never held while the API server is asked: a save's own request may have to ask for ours, see Fence
@@ -45,7 +48,8 @@ type journal struct {
 	failed  bool       // the last try
 }
 
-func journalName(id string) string { return "kubectl-etcd-restore-" + id }
+// JournalName is the name of an operation's ConfigMap.
+func JournalName(id string) string { return "kubectl-etcd-restore-" + id }
 
 // saveFor is how long a save is tried: an API server that is away for less does
 // not end an operation.
@@ -54,7 +58,7 @@ const saveFor = 90 * time.Second
 // saveAgainFor is how long it is tried when the last one has failed: what goes on from memory must not wait that long at each step.
 const saveAgainFor = 10 * time.Second
 
-func (j *journal) patience() time.Duration {
+func (j *Journal) patience() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.failed {
@@ -64,9 +68,9 @@ func (j *journal) patience() time.Duration {
 }
 
 // Save implements plan.Journal.
-func (j *journal) Save(ctx context.Context, o *plan.Operation) error {
+func (j *Journal) Save(ctx context.Context, o *plan.Operation) error {
 	var err error
-	if o.Data, err = json.Marshal(j.shared); err != nil {
+	if o.Data, err = json.Marshal(j.Data); err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
 	text, err := json.MarshalIndent(o, "", "  ")
@@ -81,27 +85,27 @@ func (j *journal) Save(ctx context.Context, o *plan.Operation) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("save journal %s/%s: %w; last seen: %w", j.namespace, journalName(o.ID), context.Cause(ctx), err)
+			return fmt.Errorf("save journal %s/%s: %w; last seen: %w", j.Namespace, JournalName(o.ID), context.Cause(ctx), err)
 		case <-time.After(wait):
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("save journal %s/%s: %w", j.namespace, journalName(o.ID), err)
+		return fmt.Errorf("save journal %s/%s: %w", j.Namespace, JournalName(o.ID), err)
 	}
 	return nil
 }
 
-func (j *journal) write(ctx context.Context, o *plan.Operation, text string) error {
-	maps := j.core.ConfigMaps(j.namespace)
+func (j *Journal) write(ctx context.Context, o *plan.Operation, text string) error {
+	maps := j.Core.ConfigMaps(j.Namespace)
 	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: journalName(o.ID), Namespace: j.namespace, Labels: map[string]string{journalLabel: journalKind},
+		ObjectMeta: metav1.ObjectMeta{Name: JournalName(o.ID), Namespace: j.Namespace, Labels: map[string]string{journalLabel: journalKind},
 			Annotations: map[string]string{
 				"kubernetes.io/description":  "Journal of a restore by kubectl etcd; remove with: kubectl etcd restore cleanup",
 				targetAnnotation:             o.Target,
 				phaseAnnotation:              string(o.Phase),
 				"kubectl-etcd.io/created-at": o.Created.Format(time.RFC3339),
 			}},
-		Data: map[string]string{journalKey: text},
+		Data: map[string]string{JournalKey: text},
 	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
@@ -110,7 +114,7 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 	saved, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
 	if apierrors.IsNotFound(err) {
 		if j.version != "" {
-			j.warn("the journal %s/%s was deleted; it is written again", j.namespace, cm.Name)
+			j.Warn("the journal %s/%s was deleted; it is written again", j.Namespace, cm.Name)
 		}
 		cm.ResourceVersion = ""
 		saved, err = maps.Create(ctx, cm, metav1.CreateOptions{})
@@ -120,7 +124,7 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 		if saved, err = maps.Get(ctx, cm.Name, metav1.GetOptions{}); err != nil {
 			return err
 		}
-		switch found := saved.Data[journalKey]; {
+		switch found := saved.Data[JournalKey]; {
 		case found == text:
 		case j.wrote(found): // an earlier save, or only labels or annotations were changed
 			cm.ResourceVersion = saved.ResourceVersion
@@ -139,7 +143,7 @@ func (j *journal) write(ctx context.Context, o *plan.Operation, text string) err
 }
 
 // try notes what is about to be saved: it can be there before its answer is.
-func (j *journal) try(text string) {
+func (j *Journal) try(text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if text != j.last && !slices.Contains(j.unsure, text) {
@@ -148,7 +152,7 @@ func (j *journal) try(text string) {
 }
 
 // wrote tells whether that is what this client has written.
-func (j *journal) wrote(text string) bool {
+func (j *Journal) wrote(text string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return text == j.last || slices.Contains(j.unsure, text)
@@ -159,30 +163,31 @@ func final(err error) bool {
 	return errors.Is(err, plan.ErrAbandoned) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsNotFound(err)
 }
 
-// ours tells whether the journal is as this client has written it, so that no other client can have done anything since;
+// Ours tells whether the journal is as this client has written it, so that no other client can have done anything since;
 // there is one only where that client has saved it.
-func (j *journal) ours(ctx context.Context) (same, exists bool, err error) {
+func (j *Journal) Ours(ctx context.Context) (same, exists bool, err error) {
 	j.mu.Lock()
 	id, before := j.id, append(slices.Clone(j.unsure), j.last) // a save can end meanwhile
 	j.mu.Unlock()
 	if id == "" {
 		return false, false, nil
 	}
-	cm, err := j.core.ConfigMaps(j.namespace).Get(ctx, journalName(id), metav1.GetOptions{})
+	cm, err := j.Core.ConfigMaps(j.Namespace).Get(ctx, JournalName(id), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return false, false, nil
 	case err != nil:
-		return false, false, fmt.Errorf("read journal %s/%s: %w", j.namespace, journalName(id), err)
+		return false, false, fmt.Errorf("read journal %s/%s: %w", j.Namespace, JournalName(id), err)
 	}
-	found := cm.Data[journalKey]
+	found := cm.Data[JournalKey]
 	return slices.Contains(before, found) || j.wrote(found), true, nil
 }
 
-func deleteJournal(ctx context.Context, core corev1client.CoreV1Interface, namespace, id string) error {
-	err := core.ConfigMaps(namespace).Delete(ctx, journalName(id), metav1.DeleteOptions{})
+// DeleteJournal removes the journal of an operation; one that is gone is no error.
+func DeleteJournal(ctx context.Context, core corev1client.CoreV1Interface, namespace, id string) error {
+	err := core.ConfigMaps(namespace).Delete(ctx, JournalName(id), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete journal %s/%s: %w", namespace, journalName(id), err)
+		return fmt.Errorf("delete journal %s/%s: %w", namespace, JournalName(id), err)
 	}
 	return nil
 }

@@ -1,0 +1,179 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	coordv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	restclient "k8s.io/client-go/rest"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation/operationtest"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+)
+
+const us, them = "us", "them"
+
+func held(by string) *coordv1.Lease { return operationtest.Held(lockName("etcd"), by) }
+
+// TestFence: a client that has heard nothing of its lock for long makes sure of it before it changes anything, and changes
+// nothing any more once it has lost it.
+func TestFence(t *testing.T) {
+	t.Parallel()
+	const scale, exec = "PUT /apis/apps/v1/namespaces/a/statefulsets/etcd/scale", "GET /api/v1/namespaces/a/pods/x/exec"
+	const read = "GET /api/v1/namespaces/a/pods/x"
+	for name, c := range map[string]struct {
+		request  string
+		silent   time.Duration // since the lock was renewed
+		lease    *coordv1.Lease
+		sent     bool
+		renewals int
+	}{
+		"renewed just now":             {scale, 0, held(us), true, 0},
+		"just now, and nobody asks":    {scale, LeaseFor / 3, held(them), true, 0},
+		"long ago, still ours":         {scale, LeaseFor, held(us), true, 1},
+		"an exec, too":                 {exec, LeaseFor, held(us), true, 1},
+		"another's":                    {scale, LeaseFor, held(them), false, 0},
+		"an exec when it is another's": {exec, LeaseFor, held(them), false, 0},
+		"deleted":                      {exec, LeaseFor, nil, false, 0},
+		"only looks":                   {read, LeaseFor, held(them), true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := &operationtest.Leases{Lease: c.lease}
+			ctx, l, client := fenced(t, api, time.Now().Add(-c.silent))
+			method, path, _ := strings.Cut(c.request, " ")
+			send := func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, method, l.url+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := client.Do(req)
+				if err == nil {
+					resp.Body.Close()
+				}
+				return err
+			}
+			if err := send(ctx); (err == nil) != c.sent || err != nil && !errors.Is(err, plan.ErrAbandoned) {
+				t.Errorf("sent: %v", err)
+			}
+			if n := strconv.Itoa(api.Others) + strconv.Itoa(api.Renewals); n != map[bool]string{true: "1", false: "0"}[c.sent]+strconv.Itoa(c.renewals) {
+				t.Errorf("%d requests came through, the lock was renewed %d times", api.Others, api.Renewals)
+			}
+			if err := send(Unfenced(ctx)); err != nil {
+				t.Errorf("what a client has made for itself: %v", err)
+			}
+			if !c.sent {
+				api.Lease = held(us) // whoever has lost it once may not go on
+				if err := send(ctx); !errors.Is(err, plan.ErrAbandoned) {
+					t.Errorf("sent later: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestFenceWallClock: a machine's own time stands still while it sleeps, the wall clock does not.
+func TestFenceWallClock(t *testing.T) {
+	t.Parallel()
+	for name, renewed := range map[string]time.Time{
+		"slept": time.Now().Round(0).Add(-LeaseFor), // without the machine's own time
+		"awake": time.Now().Add(-LeaseFor),
+	} {
+		_, l, _ := fenced(t, &operationtest.Leases{Lease: held(them)}, renewed)
+		if err := l.Held(t.Context()); !errors.Is(err, plan.ErrAbandoned) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBusy: who meets another's lock is told who holds it, and what to type.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	for name, silent := range map[string]time.Duration{"it lives": time.Second, "it is silent": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			now := time.Now()
+			api := &operationtest.Leases{Lease: held("somebody on m (operation op1, client x)")}
+			at := metav1.NewMicroTime(now.Add(-silent))
+			api.Lease.Spec.RenewTime, api.Lease.Spec.AcquireTime = &at, &at
+			_, l, _ := fenced(t, api, now)
+			var busy *BusyError
+			if err := l.take(t.Context()); !errors.Is(err, ErrBusy) || !errors.As(err, &busy) || !strings.Contains(busy.Hint(), "restore status -n a op1; if it is gone, try again 30s after") {
+				t.Errorf("take: %v", err)
+			}
+		})
+	}
+}
+
+// left is what a client finds of its journal.
+type left struct{ same, exists bool }
+
+func (l left) Ours(context.Context) (bool, bool, error) { return l.same, l.exists, nil }
+
+// TestLockDeleted: a lock that somebody has deleted is made again, unless another client can have been at work since.
+func TestLockDeleted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		journal Witness
+		silent  time.Duration
+		kept    bool
+	}{
+		"the journal is as it was":           {left{true, true}, LeaseFor, true},
+		"after hours":                        {left{true, true}, 5 * time.Hour, true},
+		"another has written it":             {left{false, true}, LeaseFor / 2, false},
+		"it was deleted, too":                {left{false, false}, LeaseFor / 2, true},
+		"it was deleted, too, after a sleep": {left{false, false}, 2 * LeaseFor, false},
+		"there is none":                      {nil, LeaseFor / 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := &operationtest.Leases{}
+			ctx, l, _ := fenced(t, api, time.Now().Add(-c.silent))
+			l.journal = c.journal
+			err := l.renew(ctx, renewTimeout)
+			if (err == nil) != c.kept || !c.kept && !errors.Is(err, plan.ErrAbandoned) {
+				t.Fatal(err)
+			}
+			if c.kept && (api.Lease == nil || value(api.Lease.Spec.HolderIdentity) != us) || (l.lost.Err() == nil) != c.kept {
+				t.Errorf("lock %+v, lost: %v", api.Lease, context.Cause(l.lost))
+			}
+			if err != nil && strings.Contains(err.Error(), "another client has") {
+				t.Errorf("nobody has: %v", err)
+			}
+		})
+	}
+}
+
+type fencedLock struct {
+	*Lock
+	url   string
+	coord coordv1client.CoordinationV1Interface
+}
+
+func fenced(t *testing.T, api *operationtest.Leases, renewed time.Time) (context.Context, fencedLock, *http.Client) {
+	t.Helper()
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	cfg := &restclient.Config{Host: server.URL, ContentConfig: restclient.ContentConfig{ContentType: "application/json"}}
+	cfg.Wrap(Fence)
+	coord, err := coordv1client.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := restclient.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: renewed}
+	l.lost, l.lose = context.WithCancelCause(context.Background())
+	t.Cleanup(func() { l.lose(nil) })
+	return context.WithValue(t.Context(), lockKey{}, l), fencedLock{l, server.URL, coord}, client
+}
