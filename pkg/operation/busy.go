@@ -2,28 +2,25 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // AtWork is who holds the lock of a control plane ("" is nobody), and for how long that client has been silent, by its own clock.
 func (k Locker) AtWork(ctx context.Context, target string) (who string, silent time.Duration, err error) {
 	namespace, plane, _ := strings.Cut(target, "/")
-	lease, err := k.Coord.Leases(namespace).Get(ctx, lockName(plane), metav1.GetOptions{})
+	c, err := k.Place.Claim(ctx, namespace, lockName(plane))
 	switch {
-	case apierrors.IsNotFound(err):
+	case errors.Is(err, ErrNotThere):
 		return "", 0, nil
 	case err != nil:
 		return "", 0, fmt.Errorf("read lock %s: %w", lockName(plane), err)
-	case lease.Spec.RenewTime == nil:
+	case c.Renewed.IsZero():
 		return "", 0, nil
 	}
-	silent = max(k.Now().Sub(lease.Spec.RenewTime.Time), 0).Round(time.Second)
-	return value(lease.Spec.HolderIdentity), silent, nil
+	return c.Holder, max(k.Now().Sub(c.Renewed), 0).Round(time.Second), nil
 }
 
 // WhileItLives is what to do about a client that lives.

@@ -44,7 +44,7 @@ func TestSaveAsksForTheLock(t *testing.T) {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	cfg := &restclient.Config{Host: srv.URL, ContentConfig: restclient.ContentConfig{ContentType: "application/json"}}
-	cfg.Wrap(Fence)
+	cfg = Fenced(cfg)
 	core, err := corev1client.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -53,9 +53,9 @@ func TestSaveAsksForTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: time.Now()}
+	l := &Lock{place: Cluster{Coord: coord}, claim: ours, now: time.Now, renewed: time.Now()}
 	l.lost, l.lose = context.WithCancelCause(context.Background())
-	j := &Journal{Core: core, Namespace: "a", Data: struct{}{}, Warn: t.Logf}
+	j := &Journal{Place: Cluster{Core: core}, Namespace: "a", Data: struct{}{}, Warn: t.Logf}
 	l.Watches(j)
 	ctx := context.WithValue(t.Context(), lockKey{}, l)
 	o := &plan.Operation{ID: "x", Target: "a/etcd"}

@@ -4,17 +4,30 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
+
+	"k8s.io/client-go/rest"
 )
 
 type lockKey struct{}
 
-// Fence is for a rest.Config's Wrap: what changes something is sent only while the operation that sends it has its lock.
+// Fenced is a configuration whose clients send what changes something only while the operation that sends it has its lock.
 // A client that was stopped, or whose machine slept, does not know yet that another has gone on in its place.
-func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
+func Fenced(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return fence{next} })
+	return cfg
+}
+
+// probe notices that a request came by a fence: an operation whose clients have none is not opened.
+type probe struct{}
 
 type fence struct{ next http.RoundTripper }
 
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
+	if seen, ok := req.Context().Value(probe{}).(*atomic.Bool); ok {
+		seen.Store(true)
+	}
 	if l, ok := req.Context().Value(lockKey{}).(*Lock); ok && l != nil && changes(req) {
 		if err := l.Held(req.Context()); err != nil {
 			return nil, err

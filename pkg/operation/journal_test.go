@@ -37,7 +37,7 @@ func TestJournalOfAnother(t *testing.T) {
 			t.Parallel()
 			api, core := operationtest.ServeMaps(t)
 			o := &plan.Operation{ID: "op1", Phase: plan.Running}
-			j := &Journal{Core: core, Namespace: "team-a", Data: struct{}{}, Warn: t.Logf}
+			j := &Journal{Place: Cluster{Core: core}, Namespace: "team-a", Data: struct{}{}, Warn: t.Logf}
 			if err := j.Save(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestAnswerLost(t *testing.T) {
 	t.Parallel()
 	api, core := operationtest.ServeMaps(t)
 	o := &plan.Operation{ID: "op1", Phase: plan.Running}
-	j := &Journal{Core: core, Namespace: "team-a", Data: struct{}{}, Warn: t.Logf}
+	j := &Journal{Place: Cluster{Core: core}, Namespace: "team-a", Data: struct{}{}, Warn: t.Logf}
 	if err := j.Save(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

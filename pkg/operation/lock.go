@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	coordv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
-	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -24,16 +21,15 @@ var ErrBusy = errors.New("another client holds it")
 // several times in that time.
 const LeaseFor = 30 * time.Second
 
-// Lock is a Lease that says who works on a control plane.
+// Lock is a claim that says who works on a control plane.
 type Lock struct {
-	leases coordv1client.LeaseInterface
-	name   string
-	holder string
-	now    func() time.Time
-	lost   context.Context // ends when it is another's, whatever becomes of the operation
-	lose   context.CancelCauseFunc
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	place Place
+	claim Claim // as this client would have it: namespace, name, holder
+	now   func() time.Time
+	lost  context.Context // ends when it is another's, whatever becomes of the operation
+	lose  context.CancelCauseFunc
+	stop  context.CancelFunc
+	done  sync.WaitGroup
 
 	// Another's lock as it was last seen, and since when it has been so: by this machine's own time, since two machines'
 	// clocks need not agree. silent says that by their clocks it is over.
@@ -55,7 +51,7 @@ func lockName(plane string) string { return "kubectl-etcd-" + plane }
 
 // Locker takes locks for one client.
 type Locker struct {
-	Coord  coordv1client.CoordinationV1Interface
+	Place  Place
 	Holder string // who holds the lock, for people: user@machine
 	Now    func() time.Time
 	// Step is told what is waited for.
@@ -67,11 +63,14 @@ type Locker struct {
 // lasts. The context it returns ends when the lock is lost.
 func (k Locker) Acquire(ctx context.Context, namespace, plane, operation string, patience bool) (context.Context, *Lock, error) {
 	// The suffix tells two clients apart that are process 1 of containers with one name.
-	l := &Lock{leases: k.Coord.Leases(namespace), name: lockName(plane), holder: fmt.Sprintf("%s (operation %s, client %s)", k.Holder, operation, rand.String(5)), now: k.Now}
-	err := l.take(ctx)
+	l := &Lock{place: k.Place, now: k.Now, claim: Claim{Namespace: namespace, Name: lockName(plane), For: LeaseFor,
+		Holder: fmt.Sprintf("%s (operation %s, client %s)", k.Holder, operation, rand.String(5))}}
+	var fenced atomic.Bool
+	pctx := context.WithValue(ctx, probe{}, &fenced)
+	err := l.take(pctx)
 	if (patience || l.silent) && errors.Is(err, ErrBusy) {
 		k.Step("%v; waiting until that client has been silent for %s", err, LeaseFor)
-		werr := await.Until(ctx, LeaseFor+LeaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
+		werr := await.Until(pctx, LeaseFor+LeaseFor/2, "the lock is free", func(ctx context.Context) (string, bool, error) {
 			err = l.take(ctx)
 			return "", err == nil, err
 		})
@@ -81,6 +80,9 @@ func (k Locker) Acquire(ctx context.Context, namespace, plane, operation string,
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if !fenced.Load() {
+		return nil, nil, errors.Join(errors.New("open operation: its clients are not fenced"), l.free(ctx))
 	}
 	held, release := context.WithCancelCause(ctx)
 	l.lost, l.lose = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -95,47 +97,40 @@ func (k Locker) Acquire(ctx context.Context, namespace, plane, operation string,
 func (l *Lock) Lost() context.Context { return l.lost }
 
 func (l *Lock) take(ctx context.Context) error {
-	want := l.spec()
+	want := l.mine()
 	asked := time.Now()
-	_, err := l.create(ctx)
+	_, err := l.place.CreateClaim(ctx, want)
 	if err == nil {
 		l.confirm(asked)
 		return nil
 	}
-	if !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create lock %s: %w", l.name, err)
+	if !errors.Is(err, ErrConflict) {
+		return fmt.Errorf("create lock %s: %w", l.claim.Name, err)
 	}
-	old, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	old, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
 	if err != nil {
-		return fmt.Errorf("read lock %s: %w", l.name, err)
+		return fmt.Errorf("read lock %s: %w", l.claim.Name, err)
 	}
-	if l.seen != old.ResourceVersion {
-		l.seen, l.since, l.silent = old.ResourceVersion, time.Now(), expired(old, l.now())
+	if l.seen != old.Version {
+		l.seen, l.since, l.silent = old.Version, time.Now(), expired(old, l.now())
 	}
-	if holder := value(old.Spec.HolderIdentity); holder != "" && holder != l.holder && time.Since(l.since) < LeaseFor {
-		busy := &BusyError{lock: l.name, namespace: old.Namespace, holder: holder}
-		if old.Spec.AcquireTime != nil {
-			busy.since = old.Spec.AcquireTime.Time
-		}
-		return busy
+	if old.Holder != "" && old.Holder != l.claim.Holder && time.Since(l.since) < LeaseFor {
+		return &BusyError{lock: old.Name, namespace: old.Namespace, holder: old.Holder, since: old.Since}
 	}
-	old.Spec = want
-	if _, err := l.leases.Update(ctx, old, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("take lock %s: %w", l.name, err)
+	want.Version = old.Version
+	if _, err := l.place.UpdateClaim(ctx, want); err != nil {
+		return fmt.Errorf("take lock %s: %w", l.claim.Name, err)
 	}
 	l.confirm(asked)
 	return nil
 }
 
-// spec is the lock of this client, taken now.
-func (l *Lock) spec() coordv1.LeaseSpec {
-	t := metav1.NewMicroTime(l.now())
-	seconds := int32(LeaseFor / time.Second)
-	return coordv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &t, RenewTime: &t}
-}
-
-func (l *Lock) create(ctx context.Context) (*coordv1.Lease, error) {
-	return l.leases.Create(ctx, &coordv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: l.spec()}, metav1.CreateOptions{})
+// mine is the lock of this client, taken now.
+func (l *Lock) mine() Claim {
+	c := l.claim
+	c.Since = l.now()
+	c.Renewed = c.Since
+	return c
 }
 
 // confirm says that the lock was this client's when it asked.
@@ -146,11 +141,8 @@ func (l *Lock) confirm(asked time.Time) {
 }
 
 // expired goes by the clocks of both machines: reason enough to wait and see, not to take it.
-func expired(l *coordv1.Lease, now time.Time) bool {
-	if l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
-		return true
-	}
-	return now.Sub(l.Spec.RenewTime.Time) > time.Duration(*l.Spec.LeaseDurationSeconds)*time.Second
+func expired(c Claim, now time.Time) bool {
+	return c.Renewed.IsZero() || c.For == 0 || now.Sub(c.Renewed) > c.For
 }
 
 func (l *Lock) keep(ctx context.Context) {
@@ -174,38 +166,36 @@ func (l *Lock) renew(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(Unfenced(ctx), timeout)
 	defer cancel()
 	asked := time.Now()
-	lease, err := l.look(ctx)
+	c, err := l.look(ctx)
 	if err != nil {
 		return err
 	}
-	t := metav1.NewMicroTime(l.now())
-	lease.Spec.RenewTime = &t
-	_, err = l.leases.Update(ctx, lease, metav1.UpdateOptions{})
-	if apierrors.IsConflict(err) { // by this client's other hand, or by another client
+	c.Renewed = l.now()
+	_, err = l.place.UpdateClaim(ctx, c)
+	if errors.Is(err, ErrConflict) { // by this client's other hand, or by another client
 		_, err = l.look(ctx)
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("renew lock %s: %w", l.name, err)
+		return fmt.Errorf("renew lock %s: %w", c.Name, err)
 	}
 	l.confirm(asked)
 	return nil
 }
 
-// look reads the lease; the lock is lost if that is another's.
-func (l *Lock) look(ctx context.Context) (*coordv1.Lease, error) {
-	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		lease, err = l.retake(ctx)
+// look reads the claim; the lock is lost if that is another's.
+func (l *Lock) look(ctx context.Context) (Claim, error) {
+	c, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
+	if errors.Is(err, ErrNotThere) {
+		c, err = l.retake(ctx)
 	}
-	switch {
-	case err == nil && value(lease.Spec.HolderIdentity) != l.holder:
-		err = fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, l.name, value(lease.Spec.HolderIdentity))
+	if err == nil && c.Holder != l.claim.Holder {
+		err = fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, c.Name, c.Holder)
 	}
 	if errors.Is(err, plan.ErrAbandoned) {
 		l.lose(err)
 	}
-	return lease, err
+	return c, err
 }
 
 // Watches names the journal by which this client knows, should its lock be deleted, whether another one was at work since.
@@ -217,31 +207,30 @@ func (l *Lock) Watches(j Witness) {
 
 // retake makes a lock again that somebody has deleted. Another client could have taken it, done its work and given it back:
 // then the journal says so, or is gone as well.
-func (l *Lock) retake(ctx context.Context) (*coordv1.Lease, error) {
+func (l *Lock) retake(ctx context.Context) (c Claim, err error) {
 	l.mu.Lock()
 	journal, silent := l.journal, time.Since(l.renewed)
 	l.mu.Unlock()
 	same, exists := false, true
 	if journal != nil {
-		var err error
 		if same, exists, err = journal.Ours(ctx); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	switch {
 	case exists && !same:
-		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal is not as this client has left it", plan.ErrAbandoned, l.name)
+		return c, fmt.Errorf("%w: lock %s was deleted, and the journal is not as this client has left it", plan.ErrAbandoned, l.claim.Name)
 	case !exists && silent > LeaseFor:
-		return nil, fmt.Errorf("%w: lock %s was deleted, and the journal, too", plan.ErrAbandoned, l.name)
+		return c, fmt.Errorf("%w: lock %s was deleted, and the journal, too", plan.ErrAbandoned, l.claim.Name)
 	}
-	lease, err := l.create(ctx)
-	if apierrors.IsAlreadyExists(err) {
-		return l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	c, err = l.place.CreateClaim(ctx, l.mine())
+	if errors.Is(err, ErrConflict) {
+		return l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("create lock %s again: %w", l.name, err)
+		return c, fmt.Errorf("create lock %s again: %w", l.claim.Name, err)
 	}
-	return lease, nil
+	return c, nil
 }
 
 // Held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
@@ -270,22 +259,19 @@ const renewTimeout = 5 * time.Second
 func (l *Lock) Release(ctx context.Context) error {
 	l.stop()
 	l.done.Wait()
-	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || err == nil && value(lease.Spec.HolderIdentity) != l.holder {
+	return l.free(ctx)
+}
+
+func (l *Lock) free(ctx context.Context) error {
+	c, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
+	if errors.Is(err, ErrNotThere) || err == nil && c.Holder != l.claim.Holder {
 		return nil
 	}
 	if err == nil {
-		err = l.leases.Delete(ctx, l.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion}})
+		err = l.place.DeleteClaim(ctx, c)
 	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("release lock %s: %w", l.name, err)
+	if err != nil {
+		return fmt.Errorf("release lock %s: %w", l.claim.Name, err)
 	}
 	return nil
-}
-
-func value(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

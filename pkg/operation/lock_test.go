@@ -21,6 +21,8 @@ import (
 
 const us, them = "us", "them"
 
+var ours = Claim{Namespace: "a", Name: lockName("etcd"), Holder: us, For: LeaseFor}
+
 func held(by string) *coordv1.Lease { return operationtest.Held(lockName("etcd"), by) }
 
 // TestFence: a client that has heard nothing of its lock for long makes sure of it before it changes anything, and changes
@@ -142,7 +144,7 @@ func TestLockDeleted(t *testing.T) {
 			if (err == nil) != c.kept || !c.kept && !errors.Is(err, plan.ErrAbandoned) {
 				t.Fatal(err)
 			}
-			if c.kept && (api.Lease == nil || value(api.Lease.Spec.HolderIdentity) != us) || (l.lost.Err() == nil) != c.kept {
+			if c.kept && (api.Lease == nil || *api.Lease.Spec.HolderIdentity != us) || (l.lost.Err() == nil) != c.kept {
 				t.Errorf("lock %+v, lost: %v", api.Lease, context.Cause(l.lost))
 			}
 			if err != nil && strings.Contains(err.Error(), "another client has") {
@@ -154,8 +156,7 @@ func TestLockDeleted(t *testing.T) {
 
 type fencedLock struct {
 	*Lock
-	url   string
-	coord coordv1client.CoordinationV1Interface
+	url string
 }
 
 func fenced(t *testing.T, api *operationtest.Leases, renewed time.Time) (context.Context, fencedLock, *http.Client) {
@@ -163,7 +164,7 @@ func fenced(t *testing.T, api *operationtest.Leases, renewed time.Time) (context
 	server := httptest.NewServer(api)
 	t.Cleanup(server.Close)
 	cfg := &restclient.Config{Host: server.URL, ContentConfig: restclient.ContentConfig{ContentType: "application/json"}}
-	cfg.Wrap(Fence)
+	cfg = Fenced(cfg)
 	coord, err := coordv1client.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -172,8 +173,36 @@ func fenced(t *testing.T, api *operationtest.Leases, renewed time.Time) (context
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Lock{leases: coord.Leases("a"), name: lockName("etcd"), holder: us, now: time.Now, renewed: renewed}
+	l := &Lock{place: Cluster{Coord: coord}, claim: ours, now: time.Now, renewed: renewed}
 	l.lost, l.lose = context.WithCancelCause(context.Background())
 	t.Cleanup(func() { l.lose(nil) })
-	return context.WithValue(t.Context(), lockKey{}, l), fencedLock{l, server.URL, coord}, client
+	return context.WithValue(t.Context(), lockKey{}, l), fencedLock{l, server.URL}, client
+}
+
+// TestNoFence: an operation whose clients send whatever they are asked to is not opened, and leaves no lock.
+func TestNoFence(t *testing.T) {
+	t.Parallel()
+	api := &operationtest.Leases{}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	cfg := &restclient.Config{Host: server.URL, ContentConfig: restclient.ContentConfig{ContentType: "application/json"}}
+	for _, c := range []struct {
+		cfg    *restclient.Config
+		opened bool
+	}{{cfg, false}, {Fenced(cfg), true}} {
+		coord, err := coordv1client.NewForConfig(c.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, l, err := Locker{Place: Cluster{Coord: coord}, Holder: us, Now: time.Now}.Acquire(t.Context(), "a", "etcd", "op1", false)
+		if c.opened != (err == nil) || !c.opened && !strings.Contains(err.Error(), "not fenced") {
+			t.Fatal(err)
+		}
+		if c.opened {
+			err = l.Release(t.Context())
+		}
+		if c.opened && err != nil || api.Lease != nil {
+			t.Errorf("left: %+v, %v", api.Lease, err)
+		}
+	}
 }

@@ -122,7 +122,7 @@ func (o *cleanupOptions) unfinished(ctx context.Context, c *reach.Clients, kept 
 			continue
 		}
 		asked[l.Namespace] = true
-		ops, unreadable, err := restore.Journals(ctx, c.Core, l.Namespace)
+		ops, unreadable, err := restore.Journals(ctx, restore.Place(c), l.Namespace)
 		for _, k := range kept {
 			op := slices.IndexFunc(ops, func(op plan.Operation) bool { return op.ID == k.OperationID })
 			if k.Namespace == l.Namespace && k.OperationID != "" {

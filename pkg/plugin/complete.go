@@ -63,7 +63,7 @@ func (a *app) completeOperations(fits func(*plan.Operation) bool) completer {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ops, err := restore.Operations(cmd.Context(), c.Core, a.namespace())
+		ops, err := restore.Operations(cmd.Context(), restore.Place(c), a.namespace())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

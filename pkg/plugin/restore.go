@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/manifests"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
@@ -298,20 +296,11 @@ func safetyFolder(path string) error {
 }
 
 func (a *app) restoreDeps() (restore.Deps, error) {
-	c, cp, err := a.connect()
+	c, _, err := a.connect()
 	if err != nil {
 		return restore.Deps{}, err
 	}
-	pol, err := policyv1client.NewForConfig(c.Config)
-	if err != nil {
-		return restore.Deps{}, fmt.Errorf("make policy client: %w", err)
-	}
-	coord, err := coordv1client.NewForConfig(c.Config)
-	if err != nil {
-		return restore.Deps{}, fmt.Errorf("make coordination client: %w", err)
-	}
-	return restore.Deps{Clients: c, Apps: cp.Apps, Policy: pol, Coord: coord, Report: &restoreReporter{reporter{app: a}, time.Time{}}, Now: time.Now,
-		Tool: "kubectl-etcd " + Version, Holder: holder()}, nil
+	return restore.Connect(c.Config, restore.Deps{Report: &restoreReporter{reporter{app: a}, time.Time{}}, Now: time.Now, Tool: "kubectl-etcd " + Version, Holder: holder()})
 }
 
 // holder is what another operator reads who meets the lock.

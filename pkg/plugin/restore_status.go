@@ -38,7 +38,7 @@ ended it is told who is at it.
 			if all {
 				ns = ""
 			}
-			ops, bad, err := restore.Journals(cmd.Context(), d.Clients.Core, ns)
+			ops, bad, err := restore.Journals(cmd.Context(), d.Place, ns)
 			if err != nil {
 				return err
 			}

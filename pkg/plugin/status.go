@@ -157,7 +157,7 @@ func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err er
 		return s.Healthy(), nil
 	}
 	// It may be the reason for what is seen. Who may not read journals is not told.
-	if ops, err := restore.Operations(ctx, c.Core, p.Namespace); err == nil {
+	if ops, err := restore.Operations(ctx, restore.Place(c), p.Namespace); err == nil {
 		for _, op := range ops {
 			if op.Target == p.ID() && !op.Ended() {
 				o.app.warn("restore %s of it has not ended; see: kubectl etcd restore status -n %s", op.ID, p.Namespace)

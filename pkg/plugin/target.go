@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
@@ -37,7 +36,6 @@ func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = callTimeout
 	}
-	cfg.Wrap(operation.Fence)
 	c, err := reach.NewClients(cfg)
 	if err != nil {
 		return nil, controlplane.Client{}, err

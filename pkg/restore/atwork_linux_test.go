@@ -11,6 +11,7 @@ import (
 	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	restclient "k8s.io/client-go/rest"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation/operationtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
@@ -41,7 +42,7 @@ func TestBusy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = inTheWay(t.Context(), Deps{Coord: coord, Report: silent{t}, Now: func() time.Time { return now }}, o, "it is in the way")
+			err = inTheWay(t.Context(), Deps{Place: operation.Cluster{Coord: coord}, Report: silent{t}, Now: func() time.Time { return now }}, o, "it is in the way")
 			var refusal *Refusal
 			if !errors.As(err, &refusal) || refusal.Reason != c.reason || !strings.HasPrefix(refusal.Hint, c.hint) {
 				t.Errorf("%v; hint: %s", err, refusal.Hint)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
 
@@ -72,7 +71,7 @@ func (c *Cleanup) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove old data: %w", err)
 	}
-	return operation.DeleteJournal(ctx, c.run.d.Clients.Core, c.run.sh.Namespace, c.Operation.ID)
+	return c.run.d.deleteJournal(ctx, c.run.sh.Namespace, c.Operation.ID)
 }
 
 // Close removes the utility pods; it outlives an interrupt.

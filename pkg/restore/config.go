@@ -12,7 +12,6 @@ import (
 	"time"
 
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
-	coordv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	policyv1client "k8s.io/client-go/kubernetes/typed/policy/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -70,7 +69,7 @@ type Deps struct {
 	Clients *reach.Clients
 	Apps    appsv1client.AppsV1Interface
 	Policy  policyv1client.PolicyV1Interface
-	Coord   coordv1client.CoordinationV1Interface
+	Place   operation.Place // where journals and locks are kept
 	Report  Reporter
 	Now     func() time.Time
 	Tool    string // name and version
@@ -83,7 +82,7 @@ func (d Deps) planes() controlplane.Client {
 
 // locker takes the locks of control planes.
 func (d Deps) locker() operation.Locker {
-	return operation.Locker{Coord: d.Coord, Holder: d.Holder, Now: d.Now, Step: d.Report.Step}
+	return operation.Locker{Place: d.Place, Holder: d.Holder, Now: d.Now, Step: d.Report.Step}
 }
 
 // Reporter is told how a restore goes.

@@ -13,7 +13,6 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation/operationtest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
 // warned collects warnings.
@@ -43,7 +42,7 @@ func TestJournalDeleted(t *testing.T) {
 				api, core := operationtest.ServeMaps(t)
 				told := &warned{}
 				runner := r.runner(c)
-				j := &keptJournal{Journal: &operation.Journal{Core: core, Namespace: testNamespace, Data: r.sh, Warn: told.warn}, run: r}
+				j := &keptJournal{Journal: &operation.Journal{Place: operation.Cluster{Core: core}, Namespace: testNamespace, Data: r.sh, Warn: told.warn}, run: r}
 				runner.Journal = j
 				real := runner.Actions[at]
 				var once sync.Once // there are two writers
@@ -70,7 +69,7 @@ func TestJournalDeleted(t *testing.T) {
 					}
 					return
 				}
-				if ops, err := Operations(t.Context(), core, testNamespace); err != nil || len(ops) != 1 || ops[0].Phase != plan.Succeeded || j.unsaved != nil {
+				if ops, err := Operations(t.Context(), operation.Cluster{Core: core}, testNamespace); err != nil || len(ops) != 1 || ops[0].Phase != plan.Succeeded || j.unsaved != nil {
 					t.Errorf("journals: %+v, %v, unsaved: %v", ops, err, j.unsaved)
 				}
 				if len(told.said) != 1 || !strings.Contains(told.said[0], "was deleted; it is written again") {
@@ -85,8 +84,9 @@ func TestJournalDeleted(t *testing.T) {
 func TestUnreadableJournal(t *testing.T) {
 	t.Parallel()
 	api, core := operationtest.ServeMaps(t)
+	place := operation.Cluster{Core: core}
 	save := func(id, target string, phase plan.Phase) *corev1.ConfigMap {
-		j := &operation.Journal{Core: core, Namespace: testNamespace, Data: &Shared{Highest: 7}, Warn: (&warned{}).warn}
+		j := &operation.Journal{Place: operation.Cluster{Core: core}, Namespace: testNamespace, Data: &Shared{Highest: 7}, Warn: (&warned{}).warn}
 		if err := j.Save(t.Context(), &plan.Operation{ID: id, Target: target, Phase: phase}); err != nil {
 			t.Fatal(err)
 		}
@@ -95,18 +95,18 @@ func TestUnreadableJournal(t *testing.T) {
 	save("good", "team-a/etcd", plan.Succeeded)
 	save("torn", "team-a/other", plan.Running).Data[operation.JournalKey] = `{"id": "torn"`
 	save("bare", "team-a/other", plan.Succeeded).Data[operation.JournalKey] = `{"id": "bare", "phase": "succeeded"}`
-	ops, bad, err := Journals(t.Context(), core, "")
+	ops, bad, err := Journals(t.Context(), place, "")
 	if err != nil || len(ops) != 1 || ops[0].ID != "good" || len(bad) != 2 {
 		t.Fatalf("%+v, %+v, %v", ops, bad, err)
 	}
-	if o, err := find(t.Context(), core, "", "good"); err != nil || o.ID != "good" {
+	if o, err := find(t.Context(), place, "", "good"); err != nil || o.ID != "good" {
 		t.Errorf("another one is not found: %v", err)
 	}
 	var u *operation.Unreadable
-	if _, err := find(t.Context(), core, "", "torn"); !errors.As(err, &u) || !strings.Contains(err.Error(), "read journal team-a/"+operation.JournalName("torn")) || !strings.Contains(u.Hint(), "get configmap "+operation.JournalName("torn")) {
+	if _, err := find(t.Context(), place, "", "torn"); !errors.As(err, &u) || !strings.Contains(err.Error(), "read journal team-a/"+operation.JournalName("torn")) || !strings.Contains(u.Hint(), "get configmap "+operation.JournalName("torn")) {
 		t.Errorf("not told by its name: %v", err)
 	}
-	d := Deps{Clients: &reach.Clients{Core: core}, Report: silent{t}}
+	d := Deps{Place: place, Report: silent{t}}
 	if k, err := unfinished(t.Context(), d, controlplane.ControlPlane{Namespace: testNamespace, Name: "etcd"}); err != nil || k.seen != 7 || len(k.notes) > 0 {
 		t.Errorf("in the way of another control plane: %+v, %v", k, err)
 	}

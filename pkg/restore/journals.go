@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -20,23 +18,32 @@ func readable(o *plan.Operation) error {
 }
 
 // Operations are the restores of a namespace ("" is all) whose journal can be read, newest first.
-func Operations(ctx context.Context, core corev1client.CoreV1Interface, namespace string) ([]plan.Operation, error) {
-	ops, _, err := Journals(ctx, core, namespace)
+func Operations(ctx context.Context, p operation.Place, namespace string) ([]plan.Operation, error) {
+	ops, _, err := Journals(ctx, p, namespace)
 	return ops, err
 }
 
 // Journals are the restores of a namespace ("" is all), newest first, and the journals that cannot be read.
-func Journals(ctx context.Context, core corev1client.CoreV1Interface, namespace string) ([]plan.Operation, []*operation.Unreadable, error) {
-	return operation.Journals(ctx, core, namespace, readable)
+func Journals(ctx context.Context, p operation.Place, namespace string) ([]plan.Operation, []*operation.Unreadable, error) {
+	return operation.Journals(ctx, p, namespace, readable)
 }
 
 // find reads the journal of one restore, in a namespace or in any.
-func find(ctx context.Context, core corev1client.CoreV1Interface, namespace, id string) (*plan.Operation, error) {
-	o, err := operation.Find(ctx, core, namespace, id, readable)
+func find(ctx context.Context, p operation.Place, namespace, id string) (*plan.Operation, error) {
+	o, err := operation.Find(ctx, p, namespace, id, readable)
 	if errors.Is(err, operation.ErrUnknown) {
 		return nil, NoJournal(id)
 	}
 	return o, err
+}
+
+// deleteJournal removes the journal of an operation; one that is gone is no error.
+func (d Deps) deleteJournal(ctx context.Context, namespace, id string) error {
+	if err := d.Place.DeleteJournal(ctx, namespace, id); err != nil {
+		name, _, _ := d.Place.Where(namespace, id)
+		return fmt.Errorf("delete journal %s: %w", name, err)
+	}
+	return nil
 }
 
 // known is what the journals of all restores of a control plane tell a new one.
@@ -47,7 +54,7 @@ type known struct {
 
 // unfinished refuses a second restore while the first can still go either way.
 func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) (k known, err error) {
-	ops, bad, err := Journals(ctx, d.Clients.Core, p.Namespace)
+	ops, bad, err := Journals(ctx, d.Place, p.Namespace)
 	if err != nil {
 		return k, err
 	}

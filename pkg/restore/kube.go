@@ -295,7 +295,7 @@ func (k kube) Backup(ctx context.Context, p controlplane.ControlPlane, op, folde
 }
 
 func (k kube) journal(namespace string, sh *Shared) plan.Journal {
-	return &operation.Journal{Core: k.Clients.Core, Namespace: namespace, Data: sh, Warn: k.Report.Warn}
+	return &operation.Journal{Place: k.Place, Namespace: namespace, Data: sh, Warn: k.Report.Warn}
 }
 
 // quietReport keeps a backup's own words out of a restore's.

@@ -23,7 +23,7 @@ func empty(o *plan.Operation) bool {
 
 // leftEmpty finds the operation that has left the control plane without data.
 func leftEmpty(ctx context.Context, d Deps, p controlplane.ControlPlane) (*plan.Operation, error) {
-	ops, err := Operations(ctx, d.Clients.Core, p.Namespace)
+	ops, err := Operations(ctx, d.Place, p.Namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -231,7 +231,7 @@ func (r *run) locked(ctx context.Context, f func(context.Context, *plan.Runner) 
 
 // again reads the journal anew, in place, and refuses an operation that has ended meanwhile.
 func (r *run) again(ctx context.Context) error {
-	o, err := find(ctx, r.d.Clients.Core, r.sh.Namespace, r.op.ID)
+	o, err := find(ctx, r.d.Place, r.sh.Namespace, r.op.ID)
 	if err != nil {
 		return err
 	}
@@ -261,9 +261,9 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 		return nil, refuse("kubectl etcd restore status -A lists them", "find operation: name its namespace with -n, or the operation itself")
 	}
 	if id != "" {
-		return find(ctx, d.Clients.Core, namespace, id)
+		return find(ctx, d.Place, namespace, id)
 	}
-	ops, bad, err := Journals(ctx, d.Clients.Core, namespace)
+	ops, bad, err := Journals(ctx, d.Place, namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ func (r *run) stopped(err error, unsaved error) error {
 	begun := slices.ContainsFunc(r.op.Steps, func(s plan.Step) bool { return s.State != plan.Pending })
 	if err == nil || r.op.Ended() || !begun || errors.Is(err, plan.ErrUndone) {
 		if err == nil && unsaved != nil || errors.Is(err, plan.ErrUndone) && unsaved != nil {
-			r.d.Report.Warn("the journal does not say that the operation has ended; if it is there still, delete it: kubectl -n %s delete configmap %s", r.sh.Namespace, operation.JournalName(r.op.ID))
+			_, _, remove := r.d.Place.Where(r.sh.Namespace, r.op.ID)
+			r.d.Report.Warn("the journal does not say that the operation has ended; if it is there still, delete it: %s", remove)
 		}
 		return err
 	}

@@ -42,6 +42,10 @@ func (s *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.Lease == nil:
 		status(http.StatusNotFound, metav1.StatusReasonNotFound)
 		return
+	case r.Method == http.MethodDelete:
+		s.Lease = nil
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Success"})
+		return
 	case r.Method == http.MethodPut:
 		var lease coordv1.Lease
 		if err := json.NewDecoder(r.Body).Decode(&lease); err != nil || lease.ResourceVersion != s.Lease.ResourceVersion {
