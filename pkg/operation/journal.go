@@ -53,7 +53,7 @@ func (j *Journal) Save(ctx context.Context, o *plan.Operation) error {
 	if o.Data, err = json.Marshal(j.Data); err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}
-	text, err := json.MarshalIndent(o, "", "  ")
+	text, err := json.MarshalIndent(document{Format, o}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode journal: %w", err)
 	}

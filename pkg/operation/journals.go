@@ -3,7 +3,6 @@ package operation
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -78,8 +77,8 @@ func Find(ctx context.Context, p Place, namespace, id string, check func(*plan.O
 
 // decode reads all of a journal: one whose steps cannot be read, or what they share, is of no use.
 func decode(e Entry, check func(*plan.Operation) error) (*plan.Operation, error) {
-	o := &plan.Operation{}
-	if err := json.Unmarshal([]byte(e.Text), o); err != nil {
+	o, err := parse([]byte(e.Text))
+	if err != nil {
 		return nil, err
 	}
 	if o.ID == "" || o.ID != e.ID {

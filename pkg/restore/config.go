@@ -5,7 +5,6 @@
 package restore
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -222,7 +221,7 @@ func (s *Shared) Flaw() error {
 
 func decodeShared(o *plan.Operation) (*Shared, error) {
 	s := &Shared{}
-	if err := json.Unmarshal(o.Data, s); err != nil {
+	if err := operation.Strict(o.Data, s); err != nil {
 		return nil, fmt.Errorf("read journal of operation %s: %w", o.ID, err)
 	}
 	return s, nil
