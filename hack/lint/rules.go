@@ -36,10 +36,11 @@ var mayImport = map[string][]string{
 	"pkg/survey":  {"pkg/controlplane", "pkg/etcd", "pkg/reach"},
 	"pkg/backup": {"pkg/agent", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/podexec", "pkg/reach", "pkg/snapshot", "pkg/store",
 		"pkg/survey", "pkg/verify"},
+	"pkg/userapi":                 {"pkg/controlplane", "pkg/reach"},
 	"pkg/operation":               {"pkg/await", "pkg/plan"},
 	"pkg/operation/operationtest": {},
 	"pkg/operation/placetest":     {"pkg/operation", "pkg/plan"},
-	"pkg/restore":                 {"pkg/agent", "pkg/await", "pkg/backup", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/operation", "pkg/plan", "pkg/reach", "pkg/snapshot", "pkg/survey", "pkg/verify"},
+	"pkg/restore":                 {"pkg/agent", "pkg/await", "pkg/backup", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/operation", "pkg/plan", "pkg/reach", "pkg/snapshot", "pkg/survey", "pkg/userapi", "pkg/verify"},
 	"pkg/plugin": {"manifests", "pkg/agent", "pkg/backup", "pkg/controlplane", "pkg/etcd", "pkg/frame", "pkg/operation", "pkg/plan", "pkg/podexec", "pkg/reach", "pkg/rehearse", "pkg/restore",
 		"pkg/snapshot", "pkg/store", "pkg/survey", "pkg/verify"},
 	// Programs.
@@ -61,7 +62,7 @@ var external = []struct {
 		"flags become typed configurations there; no other package knows them"},
 	{regexp.MustCompile(`^k8s\.io/client-go/kubernetes$`), nil, "the clientset links every API group; use typed clients"},
 	{regexp.MustCompile(`^k8s\.io/kubernetes(/|$)`), nil, "Kubernetes itself is not a library"},
-	{regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io)/`), regexp.MustCompile(`^(pkg/(podexec|controlplane|reach|survey|backup|operation(/operationtest)?|restore|plugin)|cmd/kubectl-etcd|hack/.*|test/.*)$`),
+	{regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io)/`), regexp.MustCompile(`^(pkg/(podexec|controlplane|reach|survey|backup|userapi|operation(/operationtest)?|restore|plugin)|cmd/kubectl-etcd|hack/.*|test/.*)$`),
 		"this package serves the agent or a workstation without a cluster"},
 	{regexp.MustCompile(`^go\.etcd\.io/etcd/server(/|$)`), regexp.MustCompile(`^(hack|test)/`), "etcd's server is run, never linked"},
 }

@@ -5,38 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
-
-// Cached asks one pod of an API server for the revisions of its caches, by kind: from the cache (resourceVersion=0), for
-// an object of which there is none. Nothing of a kind is listed but the revision.
-func (k kube) Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error) {
-	u, err := k.userAPI(ctx, a, namespace, pod, port)
-	if err != nil {
-		return nil, err
-	}
-	defer u.CloseIdleConnections()
-	revisions := map[string]int64{}
-	nothing := url.Values{"resourceVersion": {"0"}, "fieldSelector": {"metadata.name=kubectl-etcd-asks-for-nothing"}}
-	for _, path := range cached {
-		list, err := u.list(ctx, path, nothing)
-		if err == nil && list != nil {
-			revisions[kindOf(path)], err = strconv.ParseInt(list.ResourceVersion, 10, 64)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("ask pod %s: %s: %w", pod, path, err)
-		}
-	}
-	if len(revisions) == 0 {
-		return nil, fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", pod, a.Secret)
-	}
-	return revisions, nil
-}
 
 // cachesFor is how long an API server has to notice that its caches are void: they do within seconds.
 var cachesFor = 30 * time.Second

@@ -16,6 +16,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 // cluster is all that the steps of a restore do to the world. It is one
@@ -53,9 +54,9 @@ type cluster interface {
 	SetPausedUntil(ctx context.Context, id string, until *string) error
 
 	// Cached asks one pod of an API server for the revisions of its caches, by kind.
-	Cached(ctx context.Context, a access, namespace, pod string, port int) (map[string]int64, error)
+	Cached(ctx context.Context, a userapi.Access, namespace, pod string, port int) (map[string]int64, error)
 	// Objects asks it how many objects of some kinds there were at a revision.
-	Objects(ctx context.Context, a access, namespace, pod string, port int, rev int64, kinds []string) (map[string]int64, error)
+	Objects(ctx context.Context, a userapi.Access, namespace, pod string, port int, rev int64, kinds []string) (map[string]int64, error)
 
 	// Stage opens a place to work at a member's volume, Asker one without the volume; Unstage closes all that an operation has, whoever opened them.
 	Stage(ctx context.Context, m controlplane.Member, operation string) (stage, error)

@@ -17,6 +17,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/operation"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 // Config is what to restore, and where from.
@@ -132,7 +133,7 @@ type Shared struct {
 	// Hosted is the HostedCluster of a HyperShift control plane, which is paused meanwhile.
 	Hosted *hostedCluster `json:"hosted,omitempty"`
 	// Access is how the restored cluster's own API is asked; nil: not at all.
-	Access *access `json:"access,omitempty"`
+	Access *userapi.Access `json:"access,omitempty"`
 	// CorruptAlarm says that etcd had found data corrupt when the snapshot was taken.
 	CorruptAlarm bool `json:"corruptAlarm,omitempty"`
 	// Quota is etcd's, in bytes, where it is known.

@@ -15,6 +15,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 // scene is what a restore finds before it begins.
@@ -27,10 +28,10 @@ type scene struct {
 	// controllers hold caches, but write through API servers only.
 	controllers []controlplane.Writer
 	budgets     []policyv1.PodDisruptionBudget
-	access      *access        // to the restored cluster's own API; nil where there is none
-	hosted      *hostedCluster // HyperShift's; nil elsewhere
-	exclusive   string         // a claim that is one pod's at a time, if there is one
-	recreate    bool           // the StatefulSet starts its pods one after the other
+	access      *userapi.Access // to the restored cluster's own API; nil where there is none
+	hosted      *hostedCluster  // HyperShift's; nil elsewhere
+	exclusive   string          // a claim that is one pod's at a time, if there is one
+	recreate    bool            // the StatefulSet starts its pods one after the other
 	// skipped are left out, because the user says so.
 	skipped []controlplane.Member
 	notes   []string
@@ -84,7 +85,7 @@ func look(ctx context.Context, d Deps, cfg Config) (*scene, error) {
 		}
 	}
 	var note string
-	if sc.access, note = sc.findAccess(ctx, d.Clients, cfg.Plane.Namespace); note != "" {
+	if sc.access, note = userapi.Find(ctx, d.Clients, cfg.Plane.Namespace, sc.writers, sc.controllers); note != "" {
 		sc.notes = append(sc.notes, note)
 	}
 	return sc, sc.entitled(ctx, d.Clients, cfg.Plane, cfg.Reach.Username != "")

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 type silent struct{ t *testing.T }
@@ -58,7 +59,7 @@ func (w *world) plan(c *client, id string, raw bool, seen int64, change func(*Co
 		w.t.Fatal(err)
 	}
 	n := int32(len(w.etcd.Members))
-	sc := &scene{survey: sv, recreate: true, access: &access{Servers: []server{{testNamespace + "/StatefulSet/kube-apiserver", 6443}}}, hosted: &hostedCluster{"clusters/a", testNamespace + "/a"}, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
+	sc := &scene{survey: sv, recreate: true, access: &userapi.Access{Servers: []userapi.Server{{Object: testNamespace + "/StatefulSet/kube-apiserver", Port: 6443}}}, hosted: &hostedCluster{"clusters/a", testNamespace + "/a"}, set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: testSet}, Spec: appsv1.StatefulSetSpec{Replicas: &n, PersistentVolumeClaimRetentionPolicy: w.policy}},
 		budgets: []policyv1.PodDisruptionBudget{*w.budgets["kube-apiserver-pdb"]}}
 	for _, x := range []workload{apiserver, chores} {
 		sc.writers = append(sc.writers, controlplane.Writer{Kind: x.kind, Namespace: x.namespace, Name: x.name, Replicas: w.replicas[x]})

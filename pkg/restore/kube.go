@@ -21,6 +21,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 // kube is the cluster that a kubeconfig names.
@@ -317,4 +318,22 @@ func (k kube) Log(ctx context.Context, namespace, pod, container string, since t
 	}
 	b, err := k.Clients.Core.Pods(namespace).GetLogs(pod, o).DoRaw(ctx)
 	return string(b), err
+}
+
+func (k kube) Cached(ctx context.Context, a userapi.Access, namespace, pod string, port int) (map[string]int64, error) {
+	u, err := userapi.Open(ctx, k.Clients, a, namespace, pod, port)
+	if err != nil {
+		return nil, err
+	}
+	defer u.Close()
+	return u.Cached(ctx)
+}
+
+func (k kube) Objects(ctx context.Context, a userapi.Access, namespace, pod string, port int, rev int64, kinds []string) (map[string]int64, error) {
+	u, err := userapi.Open(ctx, k.Clients, a, namespace, pod, port)
+	if err != nil {
+		return nil, err
+	}
+	defer u.Close()
+	return u.Count(ctx, rev, kinds)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -46,7 +47,7 @@ func prove(ctx context.Context, from string, raw bool) (*source, error) {
 	}
 	s := &source{report: report}
 	s.SnapshotRecord = SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
-		Size: report.Plain.Size, SHA256: report.Plain.SHA256, Objects: countable(report.Objects)}
+		Size: report.Plain.Size, SHA256: report.Plain.SHA256, Objects: userapi.Countable(report.Objects)}
 	if side, err := snapshot.ReadSidecar(from); err == nil {
 		s.sidecar = side
 	}

@@ -9,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
 // The world's Kubernetes, as a client reaches it: replicas, pods in name, budgets, the StatefulSet, HyperShift's pause.
@@ -145,7 +147,7 @@ func (c *client) SetPausedUntil(_ context.Context, _ string, until *string) erro
 }
 
 // Cached: one API server's caches are from before the restore, until its pods are made anew.
-func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[string]int64, error) {
+func (c *client) Cached(_ context.Context, _ userapi.Access, _, _ string, _ int) (map[string]int64, error) {
 	if c.stale > 0 && c.pods[apiserver] == c.begun {
 		return map[string]int64{"pods": c.stale, "nodes": c.restored}, c.alive()
 	}
@@ -156,12 +158,12 @@ func (c *client) Cached(_ context.Context, _ access, _, _ string, _ int) (map[st
 }
 
 // Objects: what the test says that the API shows; nil is an API server that cannot be asked.
-func (c *client) Objects(_ context.Context, _ access, _, _ string, _ int, rev int64, _ []string) (map[string]int64, error) {
+func (c *client) Objects(_ context.Context, _ userapi.Access, _, _ string, _ int, rev int64, _ []string) (map[string]int64, error) {
 	switch {
 	case c.shown == nil:
 		return nil, errors.New("it does not answer")
 	case rev != c.restored:
-		return nil, errCompacted
+		return nil, userapi.ErrCompacted
 	}
 	return c.shown, c.alive()
 }

@@ -1,4 +1,6 @@
-package restore
+// Package userapi asks the API servers of a hosted control plane for what they show to the users of its cluster: each pod by
+// itself, as a controller of that cluster does.
+package userapi
 
 import (
 	"context"
@@ -18,35 +20,37 @@ import (
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
-// server is a workload of API servers, and the port on which its pods serve.
-type server struct {
+// Server is a workload of API servers, and the port on which its pods serve.
+type Server struct {
 	Object string `json:"object"` // NAMESPACE/KIND/NAME
 	Port   int    `json:"port"`
 }
 
-// access is how the restored cluster's own API is asked: with a kubeconfig that one of its controllers uses. The
+// Access is how the cluster's own API is asked: with a kubeconfig that one of its controllers uses. The
 // journal has its place only.
-type access struct {
+type Access struct {
 	Secret  string   `json:"secret"` // NAMESPACE/NAME
 	Key     string   `json:"key"`
-	Servers []server `json:"servers"`
+	Servers []Server `json:"servers"`
 }
 
-// findAccess looks for one; where there is none, the note says why API servers will not be asked.
-func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace string) (*access, string) {
+// Find looks for one among those who use a control plane's etcd and those who use its API; where there is none, the note says
+// why API servers will not be asked.
+func Find(ctx context.Context, c *reach.Clients, namespace string, writers, controllers []controlplane.Writer) (_ *Access, note string) {
 	const unasked = "the API servers will not be asked whether they have read everything anew: "
-	a := &access{}
-	for _, w := range sc.writers {
+	a := &Access{}
+	for _, w := range writers {
 		port, ok := w.APIServerPort()
 		switch {
 		case !ok || w.Replicas == 0:
 		case w.Namespace != namespace:
 			return nil, unasked + w.ID() + " is in namespace " + w.Namespace
 		default:
-			a.Servers = append(a.Servers, server{w.Namespace + "/" + w.ID(), port})
+			a.Servers = append(a.Servers, Server{w.Namespace + "/" + w.ID(), port})
 		}
 	}
 	if len(a.Servers) == 0 {
@@ -55,7 +59,7 @@ func (sc *scene) findAccess(ctx context.Context, c *reach.Clients, namespace str
 	if err := c.Require(ctx, namespace, reach.Rights(reach.Forward)); err != nil {
 		return nil, unasked + err.Error()
 	}
-	for _, w := range sc.controllers {
+	for _, w := range controllers {
 		for _, v := range w.Template.Spec.Volumes {
 			if v.Secret == nil {
 				continue
@@ -94,24 +98,18 @@ func userOf(s *corev1.Secret, key string) (*restclient.Config, error) {
 	return cfg, nil
 }
 
-// cached are kinds that every API server keeps in its caches; each has one of its own.
-var cached = []string{
-	"/api/v1/namespaces", "/api/v1/nodes", "/api/v1/pods", "/api/v1/services", "/api/v1/configmaps", "/api/v1/secrets", "/api/v1/serviceaccounts",
-	"/api/v1/persistentvolumes", "/api/v1/persistentvolumeclaims", "/apis/apps/v1/deployments", "/apis/apps/v1/replicasets",
-	"/apis/apps/v1/statefulsets", "/apis/apps/v1/daemonsets", "/apis/batch/v1/jobs", "/apis/coordination.k8s.io/v1/leases",
-	"/apis/discovery.k8s.io/v1/endpointslices", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+// API is one pod of an API server. Close it.
+type API struct {
+	client *http.Client
+	host   string // with https://
+	pod    string
+	secret string // whose user asks
 }
 
-// userAPI is one API server of the restored cluster.
-type userAPI struct {
-	*http.Client
-	host string // with https://
-}
-
-// userAPI reaches one pod of an API server through its port.
-func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port int) (*userAPI, error) {
-	ns, name := splitName(a.Secret)
-	s, err := k.Clients.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
+// Open reaches one pod of an API server through its port.
+func Open(ctx context.Context, c *reach.Clients, a Access, namespace, pod string, port int) (*API, error) {
+	ns, name, _ := strings.Cut(a.Secret, "/")
+	s, err := c.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
@@ -119,7 +117,7 @@ func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig in Secret %s: %w", a.Secret, err)
 	}
-	cfg.Dial, cfg.Timeout = reach.PodDialer(k.Clients, namespace, pod, port), 10*time.Second
+	cfg.Dial, cfg.Timeout = reach.PodDialer(c, namespace, pod, port), 10*time.Second
 	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // one that leads to other clusters leads nowhere here
 	client, err := restclient.HTTPClientFor(cfg)
 	if err != nil {
@@ -129,17 +127,20 @@ func (k kube) userAPI(ctx context.Context, a access, namespace, pod string, port
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	return &userAPI{client, strings.TrimSuffix(host, "/")}, nil
+	return &API{client, strings.TrimSuffix(host, "/"), pod, a.Secret}, nil
 }
 
+// Close ends its connections.
+func (u *API) Close() { u.client.CloseIdleConnections() }
+
 // list asks for metadata only. There is no list, and no error, of what this user may not see.
-func (u *userAPI) list(ctx context.Context, path string, query url.Values) (*metav1.PartialObjectMetadataList, error) {
+func (u *API) list(ctx context.Context, path string, query url.Values) (*metav1.PartialObjectMetadataList, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.host+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
-	resp, err := u.Do(req)
+	resp, err := u.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -151,13 +152,10 @@ func (u *userAPI) list(ctx context.Context, path string, query url.Values) (*met
 	case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound:
 		return nil, nil
 	case resp.StatusCode == http.StatusGone:
-		return nil, errCompacted
+		return nil, ErrCompacted
 	case resp.StatusCode != http.StatusOK:
 		return nil, errors.New(resp.Status)
 	}
 	list := &metav1.PartialObjectMetadataList{}
 	return list, json.Unmarshal(body, list)
 }
-
-// kindOf is the kind of a path in cached.
-func kindOf(path string) string { return path[strings.LastIndex(path, "/")+1:] }
