@@ -13,14 +13,14 @@ import (
 
 // dial connects with the first files that are there and that etcd accepts.
 // Where none is, the error is of the first.
-func (e Endpoint) dial(ctx context.Context) (*etcd.Conn, error) {
+func dial(ctx context.Context, e Endpoint) (*etcd.Conn, error) {
 	var failed error
 	var tries etcd.Tries
 	for _, f := range append([]Files{{e.CA, e.Cert, e.Key}}, e.Alternatives...) {
 		if !tries.Worth(f.CA, f.Cert, f.Key) {
 			continue
 		}
-		c, err := e.dialWith(ctx, f, len(e.Alternatives) > 0)
+		c, err := dialWith(ctx, e, f, len(e.Alternatives) > 0)
 		if err == nil {
 			return c, nil
 		}
@@ -34,7 +34,7 @@ func (e Endpoint) dial(ctx context.Context) (*etcd.Conn, error) {
 	return nil, failed
 }
 
-func (e Endpoint) dialWith(ctx context.Context, f Files, try bool) (*etcd.Conn, error) {
+func dialWith(ctx context.Context, e Endpoint, f Files, try bool) (*etcd.Conn, error) {
 	t, err := etcd.ReadTLS(f.CA, f.Cert, f.Key)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func query(ctx context.Context, s *Session) error {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
-	c, err := req.dial(ctx)
+	c, err := dial(ctx, req.Endpoint)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func takeSnapshot(ctx context.Context, s *Session) error {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
-	c, err := req.dial(ctx)
+	c, err := dial(ctx, req.Endpoint)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func identity(ctx context.Context, s *Session) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	return req.with(ctx, func(c *etcd.Conn) error {
+	return with(ctx, req.Endpoint, func(c *etcd.Conn) error {
 		uids, err := KubeSystemUIDs(ctx, c, req.Prefixes)
 		if err != nil {
 			return err

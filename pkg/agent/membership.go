@@ -50,7 +50,7 @@ func membership(ctx context.Context, s *Session) error {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
-	return req.with(ctx, func(c *etcd.Conn) error {
+	return with(ctx, req.Endpoint, func(c *etcd.Conn) error {
 		reply, err := Membership(ctx, c, req)
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func Membership(ctx context.Context, c *etcd.Conn, req MembershipRequest) (*Memb
 	ctx, cancel := context.WithTimeout(ctx, membershipTimeout)
 	defer cancel()
 	r := &MembershipReply{}
-	err := r.change(ctx, c, req)
+	err := change(ctx, c, req, r)
 	if err == nil {
 		r.Members, err = c.Membership(ctx)
 	}
@@ -88,7 +88,8 @@ func Membership(ctx context.Context, c *etcd.Conn, req MembershipRequest) (*Memb
 	return nil, frame.Errorf(CodeMembership, "%v", err)
 }
 
-func (r *MembershipReply) change(ctx context.Context, c *etcd.Conn, req MembershipRequest) error {
+// change does what req asks, and notes the learner in r.
+func change(ctx context.Context, c *etcd.Conn, req MembershipRequest, r *MembershipReply) error {
 	switch req.Change {
 	case "":
 		return nil
@@ -98,7 +99,9 @@ func (r *MembershipReply) change(ctx context.Context, c *etcd.Conn, req Membersh
 		}
 		return disarmOf(ctx, c, req.ID)
 	case MemberAdd:
-		return r.addLearner(ctx, c, req.PeerURLs)
+		var err error
+		r.ID, err = addLearner(ctx, c, req.PeerURLs)
+		return err
 	case MemberPromote:
 		return promote(ctx, c, req.ID)
 	case LeaderMove:
@@ -126,20 +129,18 @@ func disarmOf(ctx context.Context, c *etcd.Conn, id etcd.ID) error {
 }
 
 // addLearner takes a learner that has these URLs already for the one that was asked for.
-func (r *MembershipReply) addLearner(ctx context.Context, c *etcd.Conn, peerURLs []string) error {
+func addLearner(ctx context.Context, c *etcd.Conn, peerURLs []string) (etcd.ID, error) {
 	list, err := c.Membership(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	want := slices.Sorted(slices.Values(peerURLs))
 	for _, m := range list {
 		if m.IsLearner && slices.Equal(slices.Sorted(slices.Values(m.PeerURLs)), want) {
-			r.ID = m.ID
-			return nil
+			return m.ID, nil
 		}
 	}
-	r.ID, err = c.AddLearner(ctx, peerURLs)
-	return err
+	return c.AddLearner(ctx, peerURLs)
 }
 
 func promote(ctx context.Context, c *etcd.Conn, id etcd.ID) error {

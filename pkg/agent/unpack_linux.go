@@ -32,7 +32,7 @@ func unpackFile(ctx context.Context, r UnpackRequest, _ func(string)) (*frame.Wr
 		return nil, err
 	}
 	defer part.Close()
-	if err := r.unpack(ctx, from, part); err != nil {
+	if err := unpack(ctx, r, from, part); err != nil {
 		return nil, errors.Join(fmt.Errorf("unpack %s: %w", r.From, err), part.Truncate(0))
 	}
 	if err := commit(part, frame.WriteRequest{Path: r.To, Mode: 0o600}); err != nil {
@@ -41,7 +41,7 @@ func unpackFile(ctx context.Context, r UnpackRequest, _ func(string)) (*frame.Wr
 	return done, os.Remove(r.From)
 }
 
-func (r UnpackRequest) unpack(ctx context.Context, from io.Reader, part *os.File) error {
+func unpack(ctx context.Context, r UnpackRequest, from io.Reader, part *os.File) error {
 	if err := part.Truncate(0); err != nil {
 		return err
 	}

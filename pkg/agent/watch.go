@@ -48,8 +48,8 @@ type DisarmReply struct {
 }
 
 // with dials for one request.
-func (e Endpoint) with(ctx context.Context, f func(*etcd.Conn) error) error {
-	c, err := e.dial(ctx)
+func with(ctx context.Context, e Endpoint, f func(*etcd.Conn) error) error {
+	c, err := dial(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func puts(ctx context.Context, s *Session) error {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
-	return req.with(ctx, func(c *etcd.Conn) error {
+	return with(ctx, req.Endpoint, func(c *etcd.Conn) error {
 		key, rev, err := c.Puts(ctx, time.Duration(req.Seconds*float64(time.Second)))
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func disarm(ctx context.Context, s *Session) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, defragTimeout)
 	defer cancel()
-	return req.with(ctx, func(c *etcd.Conn) error {
+	return with(ctx, req.Endpoint, func(c *etcd.Conn) error {
 		did, err := Disarm(ctx, c, req.Corrupt)
 		if err != nil {
 			return err
