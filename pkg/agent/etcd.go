@@ -7,16 +7,17 @@ import (
 	"io"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
 // dial connects with the first files that are there and that etcd accepts.
 // Where none is, the error is of the first.
-func dial(ctx context.Context, e Endpoint) (*etcd.Conn, error) {
+func dial(ctx context.Context, e agentapi.Endpoint) (*etcd.Conn, error) {
 	var failed error
 	var tries etcd.Tries
-	for _, f := range append([]Files{{e.CA, e.Cert, e.Key}}, e.Alternatives...) {
+	for _, f := range append([]agentapi.Files{{CA: e.CA, Cert: e.Cert, Key: e.Key}}, e.Alternatives...) {
 		if !tries.Worth(f.CA, f.Cert, f.Key) {
 			continue
 		}
@@ -34,7 +35,7 @@ func dial(ctx context.Context, e Endpoint) (*etcd.Conn, error) {
 	return nil, failed
 }
 
-func dialWith(ctx context.Context, e Endpoint, f Files, try bool) (*etcd.Conn, error) {
+func dialWith(ctx context.Context, e agentapi.Endpoint, f agentapi.Files, try bool) (*etcd.Conn, error) {
 	t, err := etcd.ReadTLS(f.CA, f.Cert, f.Key)
 	if err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func dialWith(ctx context.Context, e Endpoint, f Files, try bool) (*etcd.Conn, e
 const queryTimeout = 10 * time.Second
 
 func query(ctx context.Context, s *Session) error {
-	var req QueryRequest
+	var req agentapi.QueryRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func query(ctx context.Context, s *Session) error {
 }
 
 // Query asks c what req names.
-func Query(ctx context.Context, c *etcd.Conn, req QueryRequest) (*QueryReply, error) {
-	var r QueryReply
+func Query(ctx context.Context, c *etcd.Conn, req agentapi.QueryRequest) (*agentapi.QueryReply, error) {
+	var r agentapi.QueryReply
 	var err error
 	quick, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -106,7 +107,7 @@ func Query(ctx context.Context, c *etcd.Conn, req QueryRequest) (*QueryReply, er
 }
 
 func takeSnapshot(ctx context.Context, s *Session) error {
-	var req SnapshotRequest
+	var req agentapi.SnapshotRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func takeSnapshot(ctx context.Context, s *Session) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	reply, err := Snapshot(ctx, c, req.Compress, s.Data(), func(p SnapshotProgress) { s.Progress(p) })
+	reply, err := Snapshot(ctx, c, req.Compress, s.Data(), func(p agentapi.SnapshotProgress) { s.Progress(p) })
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ const progressEvery = 4 << 20
 // Snapshot takes a snapshot through c, proves it by etcd's own trailer and
 // writes it to w, compressed when asked. On an error what was written is not a
 // snapshot.
-func Snapshot(ctx context.Context, c *etcd.Conn, compress bool, w io.Writer, progress func(SnapshotProgress)) (*SnapshotReply, error) {
+func Snapshot(ctx context.Context, c *etcd.Conn, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
 	quick, cancel := context.WithTimeout(ctx, queryTimeout)
 	before, err := c.Status(quick)
 	cancel()
@@ -142,7 +143,7 @@ func Snapshot(ctx context.Context, c *etcd.Conn, compress bool, w io.Writer, pro
 		version, err = c.Snapshot(ctx, w, func(done, remaining int64) {
 			if done-last >= progressEvery || remaining == 0 {
 				last = done
-				progress(SnapshotProgress{Done: done, Total: done + remaining})
+				progress(agentapi.SnapshotProgress{Done: done, Total: done + remaining})
 			}
 		})
 		return err
@@ -165,7 +166,7 @@ func Snapshot(ctx context.Context, c *etcd.Conn, compress bool, w io.Writer, pro
 // Pump runs produce, hashes what it writes and hands it to w, compressed when
 // asked; the three run side by side. A missing trailer is not an error here (see
 // Proof.Trailer); a wrong one is.
-func Pump(compress bool, w io.Writer, produce func(io.Writer) error) (*SnapshotReply, error) {
+func Pump(compress bool, w io.Writer, produce func(io.Writer) error) (*agentapi.SnapshotReply, error) {
 	check := snapshot.NewChecker()
 	out := io.WriteCloser(nopCloser{w})
 	if compress {
@@ -191,7 +192,7 @@ func Pump(compress bool, w io.Writer, produce func(io.Writer) error) (*SnapshotR
 	if err != nil && !errors.Is(err, snapshot.ErrNoTrailer) {
 		return nil, err
 	}
-	return &SnapshotReply{Plain: proof, Compressed: compress}, nil
+	return &agentapi.SnapshotReply{Plain: proof, Compressed: compress}, nil
 }
 
 type nopCloser struct{ io.Writer }

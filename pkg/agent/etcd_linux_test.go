@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -70,26 +71,26 @@ func TestQueryHandler(t *testing.T) {
 	t.Parallel()
 	cl := oneMember(t, "3.6", true)
 	cl.Put(t, "a", "b")
-	e := Endpoint{URL: cl.Members[0].Endpoint, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key, ServerName: etcdtest.ServerName}
+	e := agentapi.Endpoint{URL: cl.Members[0].Endpoint, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key, ServerName: etcdtest.ServerName}
 	zero, future := int64(0), int64(1e6)
-	var r QueryReply
-	ask(t, RequestQuery, QueryRequest{Endpoint: e, Status: true, Members: true, Alarms: true, HashAt: &zero}).reply(&r)
+	var r agentapi.QueryReply
+	ask(t, agentapi.RequestQuery, agentapi.QueryRequest{Endpoint: e, Status: true, Members: true, Alarms: true, HashAt: &zero}).reply(&r)
 	if r.Status == nil || r.Status.Revision != 2 || len(r.Members) != 1 || r.Hash == nil || r.Hash.Revision != 2 || r.NotNow {
 		t.Errorf("%+v", r)
 	}
-	r = QueryReply{}
-	ask(t, RequestQuery, QueryRequest{Endpoint: e, HashAt: &future}).reply(&r)
+	r = agentapi.QueryReply{}
+	ask(t, agentapi.RequestQuery, agentapi.QueryRequest{Endpoint: e, HashAt: &future}).reply(&r)
 	if !r.NotNow || r.Hash != nil || r.Status != nil {
 		t.Errorf("hash of the future: %+v", r)
 	}
 
 	e.CA = cl.TLS.OtherCA
-	ask(t, RequestQuery, QueryRequest{Endpoint: e, Status: true}).refusal(e.URL, "unknown authority")
+	ask(t, agentapi.RequestQuery, agentapi.QueryRequest{Endpoint: e, Status: true}).refusal(e.URL, "unknown authority")
 	e.CA = filepath.Join(t.TempDir(), "absent.crt")
-	if err := ask(t, RequestQuery, QueryRequest{Endpoint: e, Status: true}).refusal(e.CA); err.Code != frame.CodeNotFound {
+	if err := ask(t, agentapi.RequestQuery, agentapi.QueryRequest{Endpoint: e, Status: true}).refusal(e.CA); err.Code != frame.CodeNotFound {
 		t.Errorf("absent TLS file: %+v", err)
 	}
-	ask(t, RequestQuery, map[string]any{"url": e.URL, "somethingNew": true}).refusal("somethingNew")
+	ask(t, agentapi.RequestQuery, map[string]any{"url": e.URL, "somethingNew": true}).refusal("somethingNew")
 }
 
 func TestSnapshotHandler(t *testing.T) {
@@ -100,9 +101,9 @@ func TestSnapshotHandler(t *testing.T) {
 			cl := oneMember(t, minor, false)
 			cl.PutBytes(t, 9<<20)
 			for _, compress := range []bool{false, true} {
-				var r SnapshotReply
-				p := ask(t, RequestSnapshot, SnapshotRequest{Endpoint: Endpoint{URL: cl.Members[0].Endpoint}, Compress: compress})
-				var progress SnapshotProgress
+				var r agentapi.SnapshotReply
+				p := ask(t, agentapi.RequestSnapshot, agentapi.SnapshotRequest{Endpoint: agentapi.Endpoint{URL: cl.Members[0].Endpoint}, Compress: compress})
+				var progress agentapi.SnapshotProgress
 				p.wait(frame.TypeProgress, &progress)
 				p.reply(&r)
 				if progress.Total < 9<<20 {
@@ -164,7 +165,7 @@ func TestSnapshotCancelled(t *testing.T) {
 	b := &brake{reached: make(chan struct{}), release: make(chan struct{})}
 	done := make(chan error, 1)
 	go func() {
-		_, err := Snapshot(ctx, c, true, b, func(SnapshotProgress) {})
+		_, err := Snapshot(ctx, c, true, b, func(agentapi.SnapshotProgress) {})
 		done <- err
 	}()
 	<-b.reached
@@ -187,15 +188,15 @@ func TestRawHandler(t *testing.T) {
 	cl.PutBytes(t, 5<<20)
 	dataDir := filepath.Dir(filepath.Dir(filepath.Dir(m.DB)))
 
-	ask(t, RequestRaw, RawRequest{DataDir: dataDir}).refusal("database is in use: its etcd still runs")
+	ask(t, agentapi.RequestRaw, agentapi.RawRequest{DataDir: dataDir}).refusal("database is in use: its etcd still runs")
 	m.Stop()
 	want, err := os.ReadFile(m.DB)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, compress := range []bool{false, true} {
-		var r SnapshotReply
-		p := ask(t, RequestRaw, RawRequest{DataDir: dataDir, Compress: compress})
+		var r agentapi.SnapshotReply
+		p := ask(t, agentapi.RequestRaw, agentapi.RawRequest{DataDir: dataDir, Compress: compress})
 		p.reply(&r)
 		if r.Plain.Trailer || r.Plain.Size != int64(len(want)) || r.Before != nil {
 			t.Errorf("%+v, want %d bytes", r, len(want))
@@ -207,14 +208,14 @@ func TestRawHandler(t *testing.T) {
 	m.Start(t)
 	m.Wait(t)
 	m.Stop()
-	if err := ask(t, RequestRaw, RawRequest{DataDir: t.TempDir()}).refusal("open database", "member/snap/db"); err.Code != frame.CodeNotFound {
+	if err := ask(t, agentapi.RequestRaw, agentapi.RawRequest{DataDir: t.TempDir()}).refusal("open database", "member/snap/db"); err.Code != frame.CodeNotFound {
 		t.Errorf("no data: %+v", err)
 	}
 	other := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(other, "member", "snap", "db"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ask(t, RequestRaw, RawRequest{DataDir: other}).refusal("not a regular file")
+	ask(t, agentapi.RequestRaw, agentapi.RawRequest{DataDir: other}).refusal("not a regular file")
 }
 
 // TestRehearseHandler is not parallel: the handler finds etcd on the PATH, as it does in the member's image.
@@ -228,16 +229,16 @@ func TestRehearseHandler(t *testing.T) {
 	}
 
 	t.Setenv("PATH", t.TempDir())
-	ask(t, RequestRehearse, RehearseRequest{Path: path}).refusal("etcd program not found")
+	ask(t, agentapi.RequestRehearse, agentapi.RehearseRequest{Path: path}).refusal("etcd program not found")
 	t.Setenv("PATH", filepath.Dir(s.Etcd))
-	p := ask(t, RequestRehearse, RehearseRequest{Path: path})
+	p := ask(t, agentapi.RequestRehearse, agentapi.RehearseRequest{Path: path})
 	var r rehearse.Result
 	p.waitLong(frame.TypeEnd)
 	p.reply(&r)
 	if r.Revision != report.Revision || r.LiveKeys != live || !r.HashKVCompared {
 		t.Errorf("%+v; want revision %d, %d keys", r, report.Revision, live)
 	}
-	ask(t, RequestRehearse, RehearseRequest{Path: path + ".absent"}).refusal("absent")
+	ask(t, agentapi.RequestRehearse, agentapi.RehearseRequest{Path: path + ".absent"}).refusal("absent")
 }
 
 // waitLong waits for a frame that takes etcd some seconds.

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
@@ -14,27 +15,27 @@ func Handlers() map[string]Handler {
 		frame.RequestWrite: writeFile,
 		frame.RequestStat:  statFile,
 
-		RequestQuery:    query,
-		RequestSnapshot: takeSnapshot,
-		RequestRaw:      rawCopy,
-		RequestRehearse: rehearseFile,
+		agentapi.RequestQuery:    query,
+		agentapi.RequestSnapshot: takeSnapshot,
+		agentapi.RequestRaw:      rawCopy,
+		agentapi.RequestRehearse: rehearseFile,
 
-		RequestPuts:     puts,
-		RequestIdentity: identity,
-		RequestDisarm:   disarm,
+		agentapi.RequestPuts:     puts,
+		agentapi.RequestIdentity: identity,
+		agentapi.RequestDisarm:   disarm,
 
-		RequestMembership: membership,
+		agentapi.RequestMembership: membership,
 
-		RequestInspect:  onDataDir(inspectData),
-		RequestPrepare:  onDataDir(prepareData),
-		RequestUnpack:   onDataDir(unpackFile),
-		RequestBuild:    onDataDir(datadir.Build),
-		RequestExchange: onDataDir(exchangeData),
-		RequestDiscard:  onDataDir(discardData),
-		RequestDrop:     onDataDir(dropData),
-		RequestSeed:     onDataDir(datadir.Seed),
-		RequestHot:      hotExchange,
-		RequestThaw:     onDataDir(thawData),
-		RequestHotCheck: onDataDir(checkHot),
+		agentapi.RequestInspect:  onDataDir(inspectData),
+		agentapi.RequestPrepare:  onDataDir(prepareData),
+		agentapi.RequestUnpack:   onDataDir(unpackFile),
+		agentapi.RequestBuild:    onDataDir(datadir.Build),
+		agentapi.RequestExchange: onDataDir(exchangeData),
+		agentapi.RequestDiscard:  onDataDir(discardData),
+		agentapi.RequestDrop:     onDataDir(dropData),
+		agentapi.RequestSeed:     onDataDir(datadir.Seed),
+		agentapi.RequestHot:      hotExchange,
+		agentapi.RequestThaw:     onDataDir(thawData),
+		agentapi.RequestHotCheck: onDataDir(checkHot),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
@@ -19,7 +20,7 @@ type hotPeer struct {
 
 func (m *staged) hot(t *testing.T, inode uint64) *hotPeer {
 	t.Helper()
-	p := ask(t, RequestHot, datadir.HotRequest{Place: m.place, Inode: inode, HoldMillis: 5000})
+	p := ask(t, agentapi.RequestHot, datadir.HotRequest{Place: m.place, Inode: inode, HoldMillis: 5000})
 	p.wait(frame.TypeCredit, nil)
 	h := &hotPeer{p, frame.NewSender(t.Context(), p.w)}
 	h.send.Grant(uploadWindow)
@@ -65,7 +66,7 @@ func (m *staged) built(t *testing.T) datadir.Built {
 
 func (m *staged) buildIt(t *testing.T) (b datadir.Built) {
 	t.Helper()
-	p := ask(t, RequestBuild, m.build)
+	p := ask(t, agentapi.RequestBuild, m.build)
 	p.waitLong(frame.TypeEnd)
 	p.reply(&b)
 	return b
@@ -74,7 +75,7 @@ func (m *staged) buildIt(t *testing.T) (b datadir.Built) {
 func TestHotHandlers(t *testing.T) {
 	m := stage(t)
 	var check datadir.HotState
-	ask(t, RequestHotCheck, m.place).reply(&check)
+	ask(t, agentapi.RequestHotCheck, m.place).reply(&check)
 	pid := m.Process().Pid
 	if check.PID != pid || len(m.inspect(t).Operations) != 0 {
 		t.Errorf("%+v, left %+v", check, m.inspect(t).Operations)
@@ -119,7 +120,7 @@ func TestHotHandlers(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	var thawed datadir.Thawed
-	if ask(t, RequestThaw, m.place).reply(&thawed); thawed.PID != 0 {
+	if ask(t, agentapi.RequestThaw, m.place).reply(&thawed); thawed.PID != 0 {
 		t.Errorf("%+v", thawed)
 	}
 }
@@ -131,14 +132,14 @@ func TestHotRefusals(t *testing.T) {
 	h := m.hot(t, b.Inode)
 	h.order(datadir.OrderFreeze)
 	h.at(datadir.Frozen)
-	if e := h.refusal("none came in 5s"); e.Code != CodeThawed {
+	if e := h.refusal("none came in 5s"); e.Code != agentapi.CodeThawed {
 		t.Errorf("%+v", e)
 	}
-	if e := ask(t, RequestHot, datadir.HotRequest{Place: m.place, Inode: 1, HoldMillis: 1000}).refusal("in neither place"); e.Code != CodeInode {
+	if e := ask(t, agentapi.RequestHot, datadir.HotRequest{Place: m.place, Inode: 1, HoldMillis: 1000}).refusal("in neither place"); e.Code != agentapi.CodeInode {
 		t.Errorf("%+v", e)
 	}
 	m.Stop()
-	if e := ask(t, RequestHotCheck, m.place).refusal("no process"); e.Code != CodeHolder {
+	if e := ask(t, agentapi.RequestHotCheck, m.place).refusal("no process"); e.Code != agentapi.CodeHolder {
 		t.Errorf("%+v", e)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
@@ -16,20 +17,8 @@ const (
 	maxOthers = 4096
 )
 
-// IdentityRequest asks an etcd whose data it holds. Prefixes are those that the caller knows already.
-type IdentityRequest struct {
-	Endpoint
-	Prefixes []string `json:"prefixes,omitempty"`
-}
-
-// IdentityReply has the UID of each kube-system namespace by the prefix of its control plane, which is /registry mostly. Those
-// that are encrypted are not in it.
-type IdentityReply struct {
-	KubeSystemUIDs map[string]string `json:"kubeSystemUIDs,omitempty"`
-}
-
 func identity(ctx context.Context, s *Session) error {
-	var req IdentityRequest
+	var req agentapi.IdentityRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -40,7 +29,7 @@ func identity(ctx context.Context, s *Session) error {
 		if err != nil {
 			return err
 		}
-		return s.End(IdentityReply{KubeSystemUIDs: uids})
+		return s.End(agentapi.IdentityReply{KubeSystemUIDs: uids})
 	})
 }
 

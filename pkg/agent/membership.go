@@ -6,47 +6,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
 
-// Names of the requests with which one member of a running cluster is replaced.
-const (
-	RequestMembership = "membership" // MembershipRequest → MembershipReply
-	RequestSeed       = "seed"       // datadir.SeedRequest → datadir.Built; progress: strings
-)
-
-// The changes of a MembershipRequest; none lists the members only.
-const (
-	MemberRemove  = "remove"      // ID, and its alarms
-	MemberAdd     = "add-learner" // PeerURLs
-	MemberPromote = "promote"     // ID
-	LeaderMove    = "move-leader" // to ID; only the leader can be asked
-)
-
-// CodeMembership: etcd refuses the change, and will go on doing so.
-const CodeMembership = "membership-refused"
-
-// MembershipRequest changes the members of a cluster. Every change can be asked
-// again: what is so already is success.
-type MembershipRequest struct {
-	Endpoint
-	Change   string   `json:"change,omitempty"`
-	ID       etcd.ID  `json:"id,omitempty"`
-	PeerURLs []string `json:"peerURLs,omitempty"`
-}
-
-// MembershipReply is how it is afterwards.
-type MembershipReply struct {
-	Members []etcd.Member `json:"members"`
-	// ID is that of the learner that was added, or was there.
-	ID etcd.ID `json:"id,omitempty"`
-	// NotNow is etcd's reason to refuse for the moment: ask again.
-	NotNow string `json:"notNow,omitempty"`
-}
-
 func membership(ctx context.Context, s *Session) error {
-	var req MembershipRequest
+	var req agentapi.MembershipRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -64,10 +30,10 @@ func membership(ctx context.Context, s *Session) error {
 const membershipTimeout = 8 * time.Second
 
 // Membership asks c for what req names.
-func Membership(ctx context.Context, c *etcd.Conn, req MembershipRequest) (*MembershipReply, error) {
+func Membership(ctx context.Context, c *etcd.Conn, req agentapi.MembershipRequest) (*agentapi.MembershipReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, membershipTimeout)
 	defer cancel()
-	r := &MembershipReply{}
+	r := &agentapi.MembershipReply{}
 	err := change(ctx, c, req, r)
 	if err == nil {
 		r.Members, err = c.Membership(ctx)
@@ -77,7 +43,7 @@ func Membership(ctx context.Context, c *etcd.Conn, req MembershipRequest) (*Memb
 		return r, nil
 	// The id of a new member depends on its URLs and the second: where one was removed that had been added in this
 	// second, etcd calls the id removed.
-	case etcd.IsNotNow(err), req.Change == MemberAdd && etcd.IsNotFound(err):
+	case etcd.IsNotNow(err), req.Change == agentapi.MemberAdd && etcd.IsNotFound(err):
 		r.NotNow = err.Error()
 		return r, nil
 	}
@@ -85,26 +51,26 @@ func Membership(ctx context.Context, c *etcd.Conn, req MembershipRequest) (*Memb
 	if errors.As(err, &refused) {
 		return nil, err
 	}
-	return nil, frame.Errorf(CodeMembership, "%v", err)
+	return nil, frame.Errorf(agentapi.CodeMembership, "%v", err)
 }
 
 // change does what req asks, and notes the learner in r.
-func change(ctx context.Context, c *etcd.Conn, req MembershipRequest, r *MembershipReply) error {
+func change(ctx context.Context, c *etcd.Conn, req agentapi.MembershipRequest, r *agentapi.MembershipReply) error {
 	switch req.Change {
 	case "":
 		return nil
-	case MemberRemove:
+	case agentapi.MemberRemove:
 		if err := c.RemoveMember(ctx, req.ID); err != nil {
 			return err
 		}
 		return disarmOf(ctx, c, req.ID)
-	case MemberAdd:
+	case agentapi.MemberAdd:
 		var err error
 		r.ID, err = addLearner(ctx, c, req.PeerURLs)
 		return err
-	case MemberPromote:
+	case agentapi.MemberPromote:
 		return promote(ctx, c, req.ID)
-	case LeaderMove:
+	case agentapi.LeaderMove:
 		return c.MoveLeader(ctx, req.ID)
 	}
 	return frame.Errorf(frame.CodeBadRequest, "%q is no change of the members", req.Change)

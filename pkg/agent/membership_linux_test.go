@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
@@ -16,12 +17,12 @@ import (
 // changing asks one member of a cluster for changes.
 type changing struct {
 	t *testing.T
-	Endpoint
+	agentapi.Endpoint
 }
 
-func (c changing) change(change string, id etcd.ID, urls ...string) (r MembershipReply) {
+func (c changing) change(change string, id etcd.ID, urls ...string) (r agentapi.MembershipReply) {
 	c.t.Helper()
-	ask(c.t, RequestMembership, MembershipRequest{Endpoint: c.Endpoint, Change: change, ID: id, PeerURLs: urls}).reply(&r)
+	ask(c.t, agentapi.RequestMembership, agentapi.MembershipRequest{Endpoint: c.Endpoint, Change: change, ID: id, PeerURLs: urls}).reply(&r)
 	return r
 }
 
@@ -33,7 +34,7 @@ func (c changing) promoted(id etcd.ID) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		r := c.change(MemberPromote, id)
+		r := c.change(agentapi.MemberPromote, id)
 		if r.NotNow == "" {
 			return
 		}
@@ -56,7 +57,7 @@ func TestMembershipHandler(t *testing.T) {
 			lost := cl.Leader(t)
 			heir := cl.Followers(t)[0]
 			of := func(m *etcdtest.Member) changing {
-				return changing{t, Endpoint{URL: m.Endpoint, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}}
+				return changing{t, agentapi.Endpoint{URL: m.Endpoint, CA: cl.TLS.CA, Cert: cl.TLS.Cert, Key: cl.TLS.Key}}
 			}
 			asked := of(heir)
 			ids := map[string]etcd.ID{}
@@ -66,40 +67,40 @@ func TestMembershipHandler(t *testing.T) {
 			if len(ids) != 3 {
 				t.Fatalf("%v", ids)
 			}
-			if r := of(lost).change(LeaderMove, ids[heir.Name]); r.NotNow != "" || cl.Leader(t) != heir {
+			if r := of(lost).change(agentapi.LeaderMove, ids[heir.Name]); r.NotNow != "" || cl.Leader(t) != heir {
 				t.Fatalf("%+v", r)
 			}
 			for range 2 {
-				if r := asked.change(MemberRemove, ids[lost.Name]); r.NotNow != "" || len(r.Members) != 2 {
+				if r := asked.change(agentapi.MemberRemove, ids[lost.Name]); r.NotNow != "" || len(r.Members) != 2 {
 					t.Errorf("%+v", r)
 				}
 			}
 			lost.Stop()
-			first := asked.change(MemberAdd, 0, lost.PeerURL)
-			if again := asked.change(MemberAdd, 0, lost.PeerURL); first.ID == 0 || again.ID != first.ID || len(again.Members) != 3 {
+			first := asked.change(agentapi.MemberAdd, 0, lost.PeerURL)
+			if again := asked.change(agentapi.MemberAdd, 0, lost.PeerURL); first.ID == 0 || again.ID != first.ID || len(again.Members) != 3 {
 				t.Fatalf("%+v, then %+v", first, again)
 			}
-			if r := asked.change(MemberPromote, first.ID); !strings.Contains(r.NotNow, "in sync with leader") {
+			if r := asked.change(agentapi.MemberPromote, first.ID); !strings.Contains(r.NotNow, "in sync with leader") {
 				t.Errorf("a learner that has not started: %+v", r)
 			}
 
 			var s datadir.State
 			place := datadir.Place{DataDir: filepath.Dir(filepath.Dir(filepath.Dir(lost.DB))), Op: "op-1"}
-			ask(t, RequestInspect, place).reply(&s)
+			ask(t, agentapi.RequestInspect, place).reply(&s)
 			seed := datadir.SeedRequest{Place: place, ClusterID: s.ClusterID, MemberID: strconv.FormatUint(uint64(first.ID), 16)}
 			var built datadir.Built
-			ask(t, RequestSeed, seed).reply(&built)
+			ask(t, agentapi.RequestSeed, seed).reply(&built)
 			to := datadir.ExchangeRequest{Place: place, Inode: built.Inode, Exists: true, Unless: seed.MemberID}
 			var e datadir.Exchanged
-			ask(t, RequestExchange, to).reply(&e)
+			ask(t, agentapi.RequestExchange, to).reply(&e)
 			lost.Start(t)
 			asked.promoted(first.ID)
-			if r := asked.change(MemberPromote, first.ID); r.NotNow != "" {
+			if r := asked.change(agentapi.MemberPromote, first.ID); r.NotNow != "" {
 				t.Errorf("promoted again: %+v", r)
 			}
 			lost.Wait(t)
 			to.Inode = s.Inode
-			if e := ask(t, RequestExchange, to).refusal("joined"); e.Code != CodeJoined {
+			if e := ask(t, agentapi.RequestExchange, to).refusal("joined"); e.Code != agentapi.CodeJoined {
 				t.Errorf("%+v", e)
 			}
 		})
@@ -109,17 +110,17 @@ func TestMembershipHandler(t *testing.T) {
 func TestMembershipRefusals(t *testing.T) {
 	t.Parallel()
 	cl := oneMember(t, "3.6", false)
-	e := Endpoint{URL: cl.Members[0].Endpoint}
-	refused := func(r MembershipRequest, code string, words ...string) {
+	e := agentapi.Endpoint{URL: cl.Members[0].Endpoint}
+	refused := func(r agentapi.MembershipRequest, code string, words ...string) {
 		t.Helper()
 		r.Endpoint = e
-		if e := ask(t, RequestMembership, r).refusal(words...); e.Code != code {
+		if e := ask(t, agentapi.RequestMembership, r).refusal(words...); e.Code != code {
 			t.Errorf("%+v", e)
 		}
 	}
-	refused(MembershipRequest{Change: MemberPromote, ID: 5}, CodeMembership, "member not found")
-	refused(MembershipRequest{Change: MemberAdd, PeerURLs: []string{cl.Members[0].PeerURL}}, CodeMembership, "already exists")
-	refused(MembershipRequest{Change: "destroy"}, frame.CodeBadRequest, "destroy")
+	refused(agentapi.MembershipRequest{Change: agentapi.MemberPromote, ID: 5}, agentapi.CodeMembership, "member not found")
+	refused(agentapi.MembershipRequest{Change: agentapi.MemberAdd, PeerURLs: []string{cl.Members[0].PeerURL}}, agentapi.CodeMembership, "already exists")
+	refused(agentapi.MembershipRequest{Change: "destroy"}, frame.CodeBadRequest, "destroy")
 	cl.Members[0].Stop()
 	if r := (changing{t, e}).change("", 0); r.NotNow == "" {
 		t.Errorf("%+v", r)

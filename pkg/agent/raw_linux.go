@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 )
 
 // ErrInUse says that a process holds the database's lock.
@@ -19,7 +21,7 @@ var ErrInUse = errors.New("database is in use: its etcd still runs")
 // has let go of its data is the lock on that file, so the copy takes it, shared,
 // and keeps it: an etcd that starts meanwhile waits.
 func rawCopy(ctx context.Context, s *Session) error {
-	var req RawRequest
+	var req agentapi.RawRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func rawCopy(ctx context.Context, s *Session) error {
 	}
 	reply, err := Pump(req.Compress, s.Data(), func(w io.Writer) error {
 		return copyWithProgress(ctx, w, f, info.Size(), func(done int64) {
-			s.Progress(SnapshotProgress{Done: done, Total: info.Size()})
+			s.Progress(agentapi.SnapshotProgress{Done: done, Total: info.Size()})
 		})
 	})
 	if err != nil {
@@ -77,12 +79,12 @@ func copyWithProgress(ctx context.Context, w io.Writer, r io.Reader, size int64,
 	}
 }
 
-func usage() Usage {
+func usage() agentapi.Usage {
 	var ru unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &ru) != nil {
-		return Usage{}
+		return agentapi.Usage{}
 	}
-	return Usage{PeakRSS: int64(ru.Maxrss) << 10, CPU: durationOf(ru.Utime) + durationOf(ru.Stime)}
+	return agentapi.Usage{PeakRSS: int64(ru.Maxrss) << 10, CPU: durationOf(ru.Utime) + durationOf(ru.Stime)}
 }
 
 func durationOf(t unix.Timeval) time.Duration { return time.Duration(t.Nano()) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -15,19 +16,19 @@ var refusals = []struct {
 	code string
 }{
 	{datadir.ErrNoSpace, frame.CodeNoSpace},
-	{datadir.ErrLocked, CodeLocked},
-	{datadir.ErrTooOld, CodeTooOld},
-	{rehearse.ErrNoBinary, CodeNoTool},
-	{datadir.ErrInode, CodeInode},
-	{datadir.ErrDifferent, CodeDifferent},
-	{datadir.ErrBusy, CodeBusy},
-	{datadir.ErrBadSnapshot, CodeBadSnapshot},
-	{datadir.ErrSeparateLog, CodeSeparateLog},
-	{datadir.ErrJoined, CodeJoined},
-	{datadir.ErrNoExchange, CodeNoExchange},
-	{datadir.ErrHolder, CodeHolder},
+	{datadir.ErrLocked, agentapi.CodeLocked},
+	{datadir.ErrTooOld, agentapi.CodeTooOld},
+	{rehearse.ErrNoBinary, agentapi.CodeNoTool},
+	{datadir.ErrInode, agentapi.CodeInode},
+	{datadir.ErrDifferent, agentapi.CodeDifferent},
+	{datadir.ErrBusy, agentapi.CodeBusy},
+	{datadir.ErrBadSnapshot, agentapi.CodeBadSnapshot},
+	{datadir.ErrSeparateLog, agentapi.CodeSeparateLog},
+	{datadir.ErrJoined, agentapi.CodeJoined},
+	{datadir.ErrNoExchange, agentapi.CodeNoExchange},
+	{datadir.ErrHolder, agentapi.CodeHolder},
 	{datadir.ErrInvalid, frame.CodeBadRequest},
-	{datadir.ErrThawed, CodeThawed},
+	{datadir.ErrThawed, agentapi.CodeThawed},
 }
 
 // onDataDir makes a handler of what is done to a data directory. A reply that could not be sent is no loss: everything
@@ -60,7 +61,7 @@ func inspectData(ctx context.Context, p datadir.Place, _ func(string)) (*datadir
 	return datadir.Inspect(ctx, p)
 }
 
-func prepareData(ctx context.Context, r PrepareRequest, _ func(string)) (*datadir.Prepared, error) {
+func prepareData(ctx context.Context, r agentapi.PrepareRequest, _ func(string)) (*datadir.Prepared, error) {
 	return datadir.Prepare(ctx, r.Place, r.Size)
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -49,7 +50,7 @@ func stage(t *testing.T) *staged {
 func (m *staged) put(t *testing.T) {
 	t.Helper()
 	var p datadir.Prepared
-	ask(t, RequestPrepare, PrepareRequest{Place: m.place, Size: int64(len(m.snapshot))}).reply(&p)
+	ask(t, agentapi.RequestPrepare, agentapi.PrepareRequest{Place: m.place, Size: int64(len(m.snapshot))}).reply(&p)
 	if p.Size != -1 || p.Built != nil || p.Free == 0 {
 		t.Errorf("%+v", p)
 	}
@@ -60,7 +61,7 @@ func (m *staged) put(t *testing.T) {
 
 func (m *staged) inspect(t *testing.T) (s datadir.State) {
 	t.Helper()
-	ask(t, RequestInspect, m.place).reply(&s)
+	ask(t, agentapi.RequestInspect, m.place).reply(&s)
 	return s
 }
 
@@ -75,7 +76,7 @@ func TestRestoreHandlers(t *testing.T) {
 		t.Errorf("%+v", s.Operations)
 	}
 	var b datadir.Built
-	p := ask(t, RequestBuild, m.build)
+	p := ask(t, agentapi.RequestBuild, m.build)
 	p.waitLong(frame.TypeEnd)
 	p.reply(&b)
 	var step string
@@ -84,12 +85,12 @@ func TestRestoreHandlers(t *testing.T) {
 	}
 
 	to := datadir.ExchangeRequest{Place: m.place, Inode: b.Inode, Exists: true}
-	if e := ask(t, RequestExchange, to).refusal(`db is locked by process `); e.Code != CodeLocked {
+	if e := ask(t, agentapi.RequestExchange, to).refusal(`db is locked by process `); e.Code != agentapi.CodeLocked {
 		t.Errorf("%+v", e)
 	}
 	m.Stop()
 	var e datadir.Exchanged
-	ask(t, RequestExchange, to).reply(&e)
+	ask(t, agentapi.RequestExchange, to).reply(&e)
 	if !e.Exchanged || e.Inode != b.Inode || e.Other != running.Inode {
 		t.Errorf("%+v", e)
 	}
@@ -103,7 +104,7 @@ func TestRestoreHandlers(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	var d datadir.Discarded
-	ask(t, RequestDiscard, m.place).reply(&d)
+	ask(t, agentapi.RequestDiscard, m.place).reply(&d)
 	if d.Freed == 0 || len(m.inspect(t).Operations) != 0 {
 		t.Errorf("%+v", d)
 	}
@@ -111,46 +112,46 @@ func TestRestoreHandlers(t *testing.T) {
 
 func TestRestoreRefusals(t *testing.T) {
 	m := stage(t)
-	if e := ask(t, RequestBuild, m.build).refusal("nothing has been uploaded"); e.Code != frame.CodeNotFound {
+	if e := ask(t, agentapi.RequestBuild, m.build).refusal("nothing has been uploaded"); e.Code != frame.CodeNotFound {
 		t.Errorf("%+v", e)
 	}
-	if e := ask(t, RequestPrepare, PrepareRequest{Place: m.place, Size: 1 << 55}).refusal("are free", "MiB"); e.Code != frame.CodeNoSpace {
+	if e := ask(t, agentapi.RequestPrepare, agentapi.PrepareRequest{Place: m.place, Size: 1 << 55}).refusal("are free", "MiB"); e.Code != frame.CodeNoSpace {
 		t.Errorf("%+v", e)
 	}
 	elsewhere := m.build
 	elsewhere.WALDir = "/wal"
-	if e := ask(t, RequestBuild, elsewhere).refusal("--wal-dir"); e.Code != CodeSeparateLog {
+	if e := ask(t, agentapi.RequestBuild, elsewhere).refusal("--wal-dir"); e.Code != agentapi.CodeSeparateLog {
 		t.Errorf("%+v", e)
 	}
 	m.put(t)
 	t.Run("no tool", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		if e := ask(t, RequestBuild, m.build).refusal("etcdutl"); e.Code != CodeNoTool {
+		if e := ask(t, agentapi.RequestBuild, m.build).refusal("etcdutl"); e.Code != agentapi.CodeNoTool {
 			t.Errorf("%+v", e)
 		}
 	})
 	t.Run("old tool", func(t *testing.T) {
 		tool(t, "echo 'etcdutl version: 3.5.9'")
-		if e := ask(t, RequestBuild, m.build).refusal("3.5.9"); e.Code != CodeTooOld {
+		if e := ask(t, agentapi.RequestBuild, m.build).refusal("3.5.9"); e.Code != agentapi.CodeTooOld {
 			t.Errorf("%+v", e)
 		}
 	})
 	m.Stop()
-	if e := ask(t, RequestExchange, datadir.ExchangeRequest{Place: m.place, Inode: 1, Exists: true}).refusal("in neither place"); e.Code != CodeInode {
+	if e := ask(t, agentapi.RequestExchange, datadir.ExchangeRequest{Place: m.place, Inode: 1, Exists: true}).refusal("in neither place"); e.Code != agentapi.CodeInode {
 		t.Errorf("%+v", e)
 	}
-	if e := ask(t, RequestDiscard, datadir.Place{DataDir: m.place.DataDir, Op: ".."}).refusal(".."); e.Code != frame.CodeBadRequest {
+	if e := ask(t, agentapi.RequestDiscard, datadir.Place{DataDir: m.place.DataDir, Op: ".."}).refusal(".."); e.Code != frame.CodeBadRequest {
 		t.Errorf("%+v", e)
 	}
 	broken := append([]byte("broken"), m.snapshot[6:]...)
 	if err := os.WriteFile(filepath.Join(m.place.DataDir, ".kubectl-etcd", "op-1", "snapshot.db"), broken, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := ask(t, RequestBuild, m.build)
-	if e := p.refusal("etcdutl"); e.Code != CodeBadSnapshot {
+	p := ask(t, agentapi.RequestBuild, m.build)
+	if e := p.refusal("etcdutl"); e.Code != agentapi.CodeBadSnapshot {
 		t.Errorf("%+v", e)
 	}
-	if e := ask(t, RequestBuild, map[string]any{"dataDir": m.place.DataDir, "somethingNew": 1}).refusal("somethingNew"); e.Code != frame.CodeBadRequest {
+	if e := ask(t, agentapi.RequestBuild, map[string]any{"dataDir": m.place.DataDir, "somethingNew": 1}).refusal("somethingNew"); e.Code != frame.CodeBadRequest {
 		t.Errorf("%+v", e)
 	}
 }
@@ -194,7 +195,7 @@ func TestBuildEndsWithItsClient(t *testing.T) {
 			return there == (err == nil)
 		}
 	}
-	p := ask(t, RequestBuild, m.build)
+	p := ask(t, agentapi.RequestBuild, m.build)
 	p.until("the data is built", is(true))
 	p.in.Close()
 	if err := p.ended(20 * time.Second); !errors.Is(err, errStdinClosed) {

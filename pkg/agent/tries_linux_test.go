@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
@@ -21,15 +22,15 @@ func TestOtherCAs(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		given *etcd.TLS
-		files []Files
+		files []agentapi.Files
 	}{
-		{"the CA beside", nil, []Files{{f.OtherCA, f.OtherCert, f.OtherKey}, {f.OtherCA, f.Cert, f.Key}, {f.CA, f.OtherCert, f.OtherKey}, {f.CA, f.Cert, f.Key}}},
-		{"one that is not there", nil, []Files{{absent, f.Cert, f.Key}, {f.OtherCA, f.Cert, f.Key}, {f.CA, f.Cert, f.Key}}},
-		{"given", &etcd.TLS{CA: ca}, []Files{{"", f.Cert, f.Key}}},
+		{"the CA beside", nil, []agentapi.Files{{CA: f.OtherCA, Cert: f.OtherCert, Key: f.OtherKey}, {CA: f.OtherCA, Cert: f.Cert, Key: f.Key}, {CA: f.CA, Cert: f.OtherCert, Key: f.OtherKey}, {CA: f.CA, Cert: f.Cert, Key: f.Key}}},
+		{"one that is not there", nil, []agentapi.Files{{CA: absent, Cert: f.Cert, Key: f.Key}, {CA: f.OtherCA, Cert: f.Cert, Key: f.Key}, {CA: f.CA, Cert: f.Cert, Key: f.Key}}},
+		{"given", &etcd.TLS{CA: ca}, []agentapi.Files{{Cert: f.Cert, Key: f.Key}}},
 	} {
-		e := Endpoint{URL: cl.Members[0].Endpoint, CA: c.files[0].CA, Cert: c.files[0].Cert, Key: c.files[0].Key, Alternatives: c.files[1:], Given: c.given}
-		var r QueryReply
-		ask(t, RequestQuery, QueryRequest{Endpoint: e, Status: true}).reply(&r)
+		e := agentapi.Endpoint{URL: cl.Members[0].Endpoint, CA: c.files[0].CA, Cert: c.files[0].Cert, Key: c.files[0].Key, Alternatives: c.files[1:], Given: c.given}
+		var r agentapi.QueryReply
+		ask(t, agentapi.RequestQuery, agentapi.QueryRequest{Endpoint: e, Status: true}).reply(&r)
 		if r.Status == nil || r.Status.Latency == 0 {
 			t.Errorf("%s: %+v", c.name, r)
 		}

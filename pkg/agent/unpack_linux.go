@@ -10,12 +10,13 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
 // unpackFile can be repeated. What it makes has its name only when it is whole, what was announced, and on the disk.
-func unpackFile(ctx context.Context, r UnpackRequest, _ func(string)) (*frame.WriteReply, error) {
+func unpackFile(ctx context.Context, r agentapi.UnpackRequest, _ func(string)) (*frame.WriteReply, error) {
 	done := &frame.WriteReply{Size: r.Size, SHA256: r.SHA256}
 	from, err := os.Open(r.From)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +42,7 @@ func unpackFile(ctx context.Context, r UnpackRequest, _ func(string)) (*frame.Wr
 	return done, os.Remove(r.From)
 }
 
-func unpack(ctx context.Context, r UnpackRequest, from io.Reader, part *os.File) error {
+func unpack(ctx context.Context, r agentapi.UnpackRequest, from io.Reader, part *os.File) error {
 	if err := part.Truncate(0); err != nil {
 		return err
 	}

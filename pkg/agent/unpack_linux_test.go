@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 )
 
 func TestUnpack(t *testing.T) {
@@ -43,7 +45,7 @@ func TestUnpack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			r := UnpackRequest{From: filepath.Join(dir, "s.zst"), To: filepath.Join(dir, "s"), Size: c.size, SHA256: c.sha256}
+			r := agentapi.UnpackRequest{From: filepath.Join(dir, "s.zst"), To: filepath.Join(dir, "s"), Size: c.size, SHA256: c.sha256}
 			if err := os.WriteFile(r.From, c.packed, 0o600); err != nil {
 				t.Fatal(err)
 			}

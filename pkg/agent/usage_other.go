@@ -2,6 +2,8 @@
 
 package agent
 
+import "github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+
 // usage is known on Linux only, where agents run; a client that takes a
 // snapshot itself does not report it.
-func usage() Usage { return Usage{} }
+func usage() agentapi.Usage { return agentapi.Usage{} }

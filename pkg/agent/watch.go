@@ -5,50 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
 
-// Names of the requests that a restore has for a running etcd.
-const (
-	RequestPuts     = "puts"     // PutsRequest → PutsReply
-	RequestIdentity = "identity" // IdentityRequest → IdentityReply
-	RequestDisarm   = "disarm"   // DisarmRequest → DisarmReply
-)
-
-// CodeQuota: the database fills its quota even after it has been defragmented.
-const CodeQuota = "quota"
-
-// CodeAlarm: etcd has found the data of one of its members corrupt.
-const CodeAlarm = "alarm"
-
-// PutsRequest watches for writers.
-type PutsRequest struct {
-	Endpoint
-	Seconds float64 `json:"seconds"`
-}
-
-// PutsReply names the first key that was written; none when it is empty.
-type PutsReply struct {
-	Key      string `json:"key,omitempty"`
-	Revision int64  `json:"revision,omitempty"`
-}
-
-// DisarmRequest asks for an etcd without alarms.
-type DisarmRequest struct {
-	Endpoint
-	// Corrupt: CORRUPT alarms that name none of its members came with the snapshot. Without it they are new, and stay.
-	Corrupt bool `json:"corrupt,omitempty"`
-}
-
-// DisarmReply says what was done about NOSPACE alarms: bytes that were given back by compaction and defragmentation come first.
-type DisarmReply struct {
-	Disarmed int   `json:"disarmed"`
-	Freed    int64 `json:"freed,omitempty"`
-}
-
 // with dials for one request.
-func with(ctx context.Context, e Endpoint, f func(*etcd.Conn) error) error {
+func with(ctx context.Context, e agentapi.Endpoint, f func(*etcd.Conn) error) error {
 	c, err := dial(ctx, e)
 	if err != nil {
 		return err
@@ -58,7 +21,7 @@ func with(ctx context.Context, e Endpoint, f func(*etcd.Conn) error) error {
 }
 
 func puts(ctx context.Context, s *Session) error {
-	var req PutsRequest
+	var req agentapi.PutsRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -67,7 +30,7 @@ func puts(ctx context.Context, s *Session) error {
 		if err != nil {
 			return err
 		}
-		return s.End(PutsReply{Key: key, Revision: rev})
+		return s.End(agentapi.PutsReply{Key: key, Revision: rev})
 	})
 }
 
@@ -83,7 +46,7 @@ const nearlyFull = 0.9
 // disarm takes back the alarms that a snapshot brought along: they name a member that no longer exists, and refuse every
 // write. A database that fills its quota is made smaller also where there is no alarm yet: the first write would raise it.
 func disarm(ctx context.Context, s *Session) error {
-	var req DisarmRequest
+	var req agentapi.DisarmRequest
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
@@ -99,7 +62,7 @@ func disarm(ctx context.Context, s *Session) error {
 }
 
 // Disarm is what RequestDisarm does.
-func Disarm(ctx context.Context, c *etcd.Conn, corrupt bool) (*DisarmReply, error) {
+func Disarm(ctx context.Context, c *etcd.Conn, corrupt bool) (*agentapi.DisarmReply, error) {
 	alarms, err := c.Alarms(ctx)
 	if err != nil {
 		return nil, err
@@ -108,7 +71,7 @@ func Disarm(ctx context.Context, c *etcd.Conn, corrupt bool) (*DisarmReply, erro
 		return nil, err
 	}
 	alarms = slices.DeleteFunc(alarms, func(a etcd.Alarm) bool { return a.Type != "NOSPACE" })
-	did := &DisarmReply{Disarmed: len(alarms)}
+	did := &agentapi.DisarmReply{Disarmed: len(alarms)}
 	if did.Freed, err = shrink(ctx, c, len(alarms) > 0); err != nil {
 		return nil, err
 	}
@@ -132,7 +95,7 @@ func disarmCorrupt(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm, forme
 	}
 	for _, a := range alarms {
 		if !former || slices.ContainsFunc(list, func(m etcd.Member) bool { return m.ID == a.MemberID }) {
-			return frame.Errorf(CodeAlarm, "etcd has found data corrupt, of member %s", a.MemberID)
+			return frame.Errorf(agentapi.CodeAlarm, "etcd has found data corrupt, of member %s", a.MemberID)
 		}
 		if err := c.DisarmAlarm(ctx, a); err != nil {
 			return err
@@ -175,7 +138,7 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 		return 0, err
 	}
 	if fills(after, limit) {
-		return 0, frame.Errorf(CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, after.DBSizeQuota)
+		return 0, frame.Errorf(agentapi.CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, after.DBSizeQuota)
 	}
 	return st.DBSize - after.DBSize, nil
 }

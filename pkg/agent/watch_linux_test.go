@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
@@ -47,9 +48,9 @@ func TestDisarm(t *testing.T) {
 				cl := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{etcdtest.Find(t, minor)}, Args: []string{"--quota-backend-bytes=16777216"}})
 				m := cl.Members[0]
 				fillUp(t, m, live)
-				e := DisarmRequest{Endpoint: Endpoint{URL: m.Endpoint}}
+				e := agentapi.DisarmRequest{Endpoint: agentapi.Endpoint{URL: m.Endpoint}}
 				if live {
-					if refused := ask(t, RequestDisarm, e).refusal("raise --quota-backend-bytes"); refused.Code != CodeQuota {
+					if refused := ask(t, agentapi.RequestDisarm, e).refusal("raise --quota-backend-bytes"); refused.Code != agentapi.CodeQuota {
 						t.Errorf("%+v", refused)
 					}
 					if _, err := m.Client(t).Put(t.Context(), "b", "c"); err != rpctypes.ErrNoSpace {
@@ -57,8 +58,8 @@ func TestDisarm(t *testing.T) {
 					}
 					return
 				}
-				var did DisarmReply
-				ask(t, RequestDisarm, e).reply(&did)
+				var did agentapi.DisarmReply
+				ask(t, agentapi.RequestDisarm, e).reply(&did)
 				if did.Disarmed != 1 || did.Freed < 8<<20 {
 					t.Errorf("%+v", did)
 				}
@@ -79,7 +80,7 @@ func TestDisarmCorrupt(t *testing.T) {
 			t.Parallel()
 			m := oneMember(t, minor, false).Members[0]
 			c := m.Client(t)
-			e := DisarmRequest{Endpoint: Endpoint{URL: m.Endpoint}, Corrupt: true}
+			e := agentapi.DisarmRequest{Endpoint: agentapi.Endpoint{URL: m.Endpoint}, Corrupt: true}
 			status, err := c.Status(t.Context(), m.Endpoint)
 			if err != nil {
 				t.Fatal(err)
@@ -95,12 +96,12 @@ func TestDisarmCorrupt(t *testing.T) {
 			}
 			for _, nobody := range []uint64{0xbad, 0} {
 				raise(nobody)
-				unseen := DisarmRequest{Endpoint: e.Endpoint}
-				if refused := ask(t, RequestDisarm, unseen).refusal("etcd has found data corrupt"); refused.Code != CodeAlarm {
+				unseen := agentapi.DisarmRequest{Endpoint: e.Endpoint}
+				if refused := ask(t, agentapi.RequestDisarm, unseen).refusal("etcd has found data corrupt"); refused.Code != agentapi.CodeAlarm {
 					t.Errorf("%+v", refused)
 				}
-				var did DisarmReply
-				ask(t, RequestDisarm, e).reply(&did)
+				var did agentapi.DisarmReply
+				ask(t, agentapi.RequestDisarm, e).reply(&did)
 				if did.Disarmed != 0 {
 					t.Errorf("%+v", did)
 				}
@@ -109,7 +110,7 @@ func TestDisarmCorrupt(t *testing.T) {
 				}
 			}
 			raise(status.Header.MemberId)
-			if refused := ask(t, RequestDisarm, e).refusal("etcd has found data corrupt"); refused.Code != CodeAlarm {
+			if refused := ask(t, agentapi.RequestDisarm, e).refusal("etcd has found data corrupt"); refused.Code != agentapi.CodeAlarm {
 				t.Errorf("%+v", refused)
 			}
 		})
@@ -121,13 +122,13 @@ func TestDisarmCorrupt(t *testing.T) {
 func TestPutsAndIdentity(t *testing.T) {
 	t.Parallel()
 	cl := oneMember(t, "3.6", false)
-	e := Endpoint{URL: cl.Members[0].Endpoint}
-	var r PutsReply
-	ask(t, RequestPuts, PutsRequest{Endpoint: e, Seconds: 0.3}).reply(&r)
+	e := agentapi.Endpoint{URL: cl.Members[0].Endpoint}
+	var r agentapi.PutsReply
+	ask(t, agentapi.RequestPuts, agentapi.PutsRequest{Endpoint: e, Seconds: 0.3}).reply(&r)
 	if r.Key != "" {
 		t.Errorf("nobody has written: %+v", r)
 	}
-	p := ask(t, RequestPuts, PutsRequest{Endpoint: e, Seconds: 20})
+	p := ask(t, agentapi.RequestPuts, agentapi.PutsRequest{Endpoint: e, Seconds: 20})
 	seen, ended := make(chan struct{}), make(chan struct{})
 	go func() { // goes on writing until it is seen: the watch may not have begun yet
 		defer close(ended)
@@ -147,8 +148,8 @@ func TestPutsAndIdentity(t *testing.T) {
 	if r.Key != "/stranger" || r.Revision < 2 {
 		t.Errorf("%+v", r)
 	}
-	var id IdentityReply
-	ask(t, RequestIdentity, IdentityRequest{Endpoint: e, Prefixes: []string{"/registry"}}).reply(&id)
+	var id agentapi.IdentityReply
+	ask(t, agentapi.RequestIdentity, agentapi.IdentityRequest{Endpoint: e, Prefixes: []string{"/registry"}}).reply(&id)
 	if len(id.KubeSystemUIDs) != 0 {
 		t.Errorf("no cluster's data, and yet %+v", id)
 	}
@@ -161,14 +162,14 @@ func TestPutsAndIdentity(t *testing.T) {
 	}
 	cl.Put(t, "/secret/namespaces/kube-system", "k8s:enc:aescbc:v1:key1:x")
 	want := map[string]string{"/registry": "uid-of-registry", "/tenant-a": "uid-of-tenant-a"}
-	id = IdentityReply{}
-	ask(t, RequestIdentity, IdentityRequest{Endpoint: e}).reply(&id)
+	id = agentapi.IdentityReply{}
+	ask(t, agentapi.RequestIdentity, agentapi.IdentityRequest{Endpoint: e}).reply(&id)
 	if !maps.Equal(id.KubeSystemUIDs, want) {
 		t.Errorf("found %v", id.KubeSystemUIDs)
 	}
 	want["/two/parts"] = "uid-of-two-parts"
-	id = IdentityReply{}
-	ask(t, RequestIdentity, IdentityRequest{Endpoint: e, Prefixes: []string{"/two/parts", "/gone"}}).reply(&id)
+	id = agentapi.IdentityReply{}
+	ask(t, agentapi.RequestIdentity, agentapi.IdentityRequest{Endpoint: e, Prefixes: []string{"/two/parts", "/gone"}}).reply(&id)
 	if !maps.Equal(id.KubeSystemUIDs, want) {
 		t.Errorf("asked for one, found %v", id.KubeSystemUIDs)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
@@ -254,10 +254,10 @@ func (r *run) open(ctx context.Context) (reach.Link, error) {
 	return reach.Open(ctx, r.Clients, r.member, way, o)
 }
 
-func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *sink) (*agent.SnapshotReply, error) {
+func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *sink) (*agentapi.SnapshotReply, error) {
 	m := newMeter(r.Report, s)
 	defer m.stop()
-	progress := func(p agent.SnapshotProgress) { m.show(&p) }
+	progress := func(p agentapi.SnapshotProgress) { m.show(&p) }
 	if !r.cfg.Raw {
 		return link.Snapshot(ctx, compress, s, progress)
 	}

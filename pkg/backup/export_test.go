@@ -3,12 +3,12 @@ package backup
 import (
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
 func init() { retryPause = 50 * time.Millisecond }
 
-func rawReply() *agent.SnapshotReply {
-	return &agent.SnapshotReply{Plain: snapshot.Proof{Size: 4096, SHA256: "ab"}}
+func rawReply() *agentapi.SnapshotReply {
+	return &agentapi.SnapshotReply{Plain: snapshot.Proof{Size: 4096, SHA256: "ab"}}
 }

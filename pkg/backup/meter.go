@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 )
 
 // meterEvery is how often a transfer is reported when nothing is heard of the other side.
@@ -18,7 +18,7 @@ type meter struct {
 	sink   *sink
 
 	mu    sync.Mutex
-	told  *agent.SnapshotProgress // nil before the first
+	told  *agentapi.SnapshotProgress // nil before the first
 	quit  chan struct{}
 	ended chan struct{}
 }
@@ -48,7 +48,7 @@ func (m *meter) stop() {
 }
 
 // show reports what the other side has told last.
-func (m *meter) show(told *agent.SnapshotProgress) {
+func (m *meter) show(told *agentapi.SnapshotProgress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if told != nil {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 )
 
 // shown keeps what a meter reports.
@@ -32,7 +32,7 @@ func TestMeter(t *testing.T) {
 		if _, err := s.Write(make([]byte, 10)); err != nil {
 			t.Fatal(err)
 		}
-		m.show(&agent.SnapshotProgress{Done: 100, Total: 100})
+		m.show(&agentapi.SnapshotProgress{Done: 100, Total: 100})
 		m.stop()
 		if want := [3]int64{c.want, 100, 10}; len(report.got) == 0 || report.got[0] != want {
 			t.Errorf("%s: %v, want %v", c.name, report.got, want)

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
@@ -25,7 +25,7 @@ import (
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // describe begins the sidecar with what the transfer told.
-func (r *run) describe(way reach.Way, reply *agent.SnapshotReply, out *output, s *sink) {
+func (r *run) describe(way reach.Way, reply *agentapi.SnapshotReply, out *output, s *sink) {
 	side := &snapshot.Sidecar{
 		APIVersion: snapshot.APIVersion, Kind: snapshot.Kind,
 		File: filepath.Base(out.name()), Raw: r.cfg.Raw, Proof: snapshot.ProofStream,

@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/manifests"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
@@ -26,7 +26,7 @@ type agentLink struct {
 	member   controlplane.Member
 	opts     Options
 	target   podexec.Target
-	endpoint agent.Endpoint
+	endpoint agentapi.Endpoint
 	sha256   string // of the agent that was put there
 }
 
@@ -85,10 +85,10 @@ func shareable(m controlplane.Member, o Options) error {
 
 // agentEndpoint is how etcd looks from the utility pod: the loopback where the
 // member shares the node's network, the pod's address elsewhere.
-func agentEndpoint(m controlplane.Member, o Options) agent.Endpoint {
-	e := agent.Endpoint{URL: m.PodEndpoint, ServerName: m.ServerName,
+func agentEndpoint(m controlplane.Member, o Options) agentapi.Endpoint {
+	e := agentapi.Endpoint{URL: m.PodEndpoint, ServerName: m.ServerName,
 		Username: o.Username, Password: o.Password, Given: o.TLS}
-	needed := func(t controlplane.TLSFiles) agent.Files { return agent.Files(needed(t, o.TLS)) }
+	needed := func(t controlplane.TLSFiles) agentapi.Files { return agentapi.Files(needed(t, o.TLS)) }
 	first := needed(m.ClientTLS)
 	e.CA, e.Cert, e.Key = first.CA, first.Cert, first.Key
 	for _, t := range m.ClientTLSAlternatives {
@@ -238,20 +238,20 @@ func (l *agentLink) lastEvent(ctx context.Context) string {
 
 func (l *agentLink) Way() Way { return Agent }
 
-func (l *agentLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
-	var r agent.QueryReply
-	return &r, l.call(ctx, agent.RequestQuery, q.request(l.endpoint), nil, nil, &r)
+func (l *agentLink) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
+	var r agentapi.QueryReply
+	return &r, l.call(ctx, agentapi.RequestQuery, q.request(l.endpoint), nil, nil, &r)
 }
 
-func (l *agentLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
-	var r agent.SnapshotReply
-	return &r, l.call(ctx, agent.RequestSnapshot, agent.SnapshotRequest{Endpoint: l.endpoint, Compress: compress}, w, progress, &r)
+func (l *agentLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
+	var r agentapi.SnapshotReply
+	return &r, l.call(ctx, agentapi.RequestSnapshot, agentapi.SnapshotRequest{Endpoint: l.endpoint, Compress: compress}, w, progress, &r)
 }
 
 // Raw sends the database file of a member that does not run.
-func (l *agentLink) Raw(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
-	var r agent.SnapshotReply
-	return &r, l.call(ctx, agent.RequestRaw, agent.RawRequest{DataDir: l.member.DataDir, Compress: compress}, w, progress, &r)
+func (l *agentLink) Raw(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
+	var r agentapi.SnapshotReply
+	return &r, l.call(ctx, agentapi.RequestRaw, agentapi.RawRequest{DataDir: l.member.DataDir, Compress: compress}, w, progress, &r)
 }
 
 func (l *agentLink) Close(ctx context.Context) error {
@@ -275,11 +275,11 @@ func Remove(ctx context.Context, c *Clients, namespace, name string) error {
 }
 
 // call holds one proven conversation with the agent and decodes its reply.
-func (l *agentLink) call(ctx context.Context, name string, body any, sink io.Writer, progress func(agent.SnapshotProgress), into any) error {
+func (l *agentLink) call(ctx context.Context, name string, body any, sink io.Writer, progress func(agentapi.SnapshotProgress), into any) error {
 	reply, err := l.clients.Exec.Call(ctx, l.target, []string{agentPath}, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
 		Sink: sink, ExpectAgent: l.sha256,
 		Progress: func(raw json.RawMessage) {
-			var p agent.SnapshotProgress
+			var p agentapi.SnapshotProgress
 			if progress != nil && json.Unmarshal(raw, &p) == nil {
 				progress(p)
 			}

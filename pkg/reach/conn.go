@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
@@ -18,11 +19,11 @@ type connLink struct {
 
 func (l *connLink) Way() Way { return l.way }
 
-func (l *connLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
-	return agent.Query(ctx, l.conn, q.request(agent.Endpoint{}))
+func (l *connLink) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
+	return agent.Query(ctx, l.conn, q.request(agentapi.Endpoint{}))
 }
 
-func (l *connLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
+func (l *connLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
 	return agent.Snapshot(ctx, l.conn, compress, w, progress)
 }
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -86,12 +86,12 @@ type (
 // alarmNames are etcd's AlarmType values.
 var alarmNames = map[int]string{1: "NOSPACE", 2: "CORRUPT"}
 
-func (l *execLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
-	r := &agent.QueryReply{}
+func (l *execLink) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
+	r := &agentapi.QueryReply{}
 	for _, ask := range []struct {
 		wanted bool
-		do     func(context.Context, *agent.QueryReply) error
-	}{{q.Status, l.status}, {q.Members, l.members}, {q.Alarms, l.alarms}, {q.HashAt != nil, func(ctx context.Context, r *agent.QueryReply) error {
+		do     func(context.Context, *agentapi.QueryReply) error
+	}{{q.Status, l.status}, {q.Members, l.members}, {q.Alarms, l.alarms}, {q.HashAt != nil, func(ctx context.Context, r *agentapi.QueryReply) error {
 		return l.hash(ctx, *q.HashAt, r)
 	}}} {
 		if !ask.wanted {
@@ -104,7 +104,7 @@ func (l *execLink) Query(ctx context.Context, q Question) (*agent.QueryReply, er
 	return r, nil
 }
 
-func (l *execLink) status(ctx context.Context, r *agent.QueryReply) error {
+func (l *execLink) status(ctx context.Context, r *agentapi.QueryReply) error {
 	var out ctlStatus
 	if err := l.etcdctlJSON(ctx, &out, "endpoint", "status"); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (l *execLink) mine(n int, endpoint func(int) string) (int, error) {
 	return 0, errNoTool // it speaks of other members only
 }
 
-func (l *execLink) members(ctx context.Context, r *agent.QueryReply) error {
+func (l *execLink) members(ctx context.Context, r *agentapi.QueryReply) error {
 	var out ctlMembers
 	if err := l.etcdctlJSON(ctx, &out, "member", "list"); err != nil {
 		return err
@@ -175,7 +175,7 @@ func (l *execLink) members(ctx context.Context, r *agent.QueryReply) error {
 	return nil
 }
 
-func (l *execLink) alarms(ctx context.Context, r *agent.QueryReply) error {
+func (l *execLink) alarms(ctx context.Context, r *agentapi.QueryReply) error {
 	var out ctlAlarms
 	if err := l.etcdctlJSON(ctx, &out, "alarm", "list"); err != nil {
 		return err
@@ -186,7 +186,7 @@ func (l *execLink) alarms(ctx context.Context, r *agent.QueryReply) error {
 	return nil
 }
 
-func (l *execLink) hash(ctx context.Context, rev int64, r *agent.QueryReply) error {
+func (l *execLink) hash(ctx context.Context, rev int64, r *agentapi.QueryReply) error {
 	var out ctlHash
 	err := l.etcdctlJSON(ctx, &out, "endpoint", "hashkv", "--rev", strconv.FormatInt(rev, 10))
 	var exit *podexec.ExitError

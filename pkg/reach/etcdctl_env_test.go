@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
@@ -54,7 +54,7 @@ func TestEtcdctlEnvironment(t *testing.T) {
 			l := withEnv(m, true, "ETCDCTL_ENDPOINTS=http://127.0.0.1:1,http://127.0.0.1:2")
 			l.clearing = byShell // as openExec makes it
 			var b bytes.Buffer
-			if r, err := l.Snapshot(ctx, false, &b, func(agent.SnapshotProgress) {}); err != nil || !r.Plain.Trailer {
+			if r, err := l.Snapshot(ctx, false, &b, func(agentapi.SnapshotProgress) {}); err != nil || !r.Plain.Trailer {
 				t.Errorf("snapshot: %+v, %v", r, err)
 			}
 		})

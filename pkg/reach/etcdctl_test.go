@@ -16,7 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -144,7 +144,7 @@ func sameAnswers(t *testing.T, ctx context.Context, m *etcdtest.Member) {
 	if (got.Status.Latency > 0) != (want.Status.Latency > 0) {
 		t.Errorf("latency %s by etcdctl, %s by gRPC", got.Status.Latency, want.Status.Latency)
 	}
-	for _, r := range []*agent.QueryReply{got, want} { // what goes on meanwhile
+	for _, r := range []*agentapi.QueryReply{got, want} { // what goes on meanwhile
 		r.Status.Latency, r.Status.RaftIndex, r.Status.RaftAppliedIndex, r.Status.DBSize, r.Status.DBSizeInUse = 0, 0, 0, 0, 0
 	}
 	if fmt.Sprintf("%+v", *got.Status) != fmt.Sprintf("%+v", *want.Status) {
@@ -233,8 +233,8 @@ func TestExecSnapshot(t *testing.T) {
 				return run(ctx, cmd)
 			}
 			var out bytes.Buffer
-			var last agent.SnapshotProgress
-			r, err := l.Snapshot(t.Context(), true, &out, func(p agent.SnapshotProgress) { last = p })
+			var last agentapi.SnapshotProgress
+			r, err := l.Snapshot(t.Context(), true, &out, func(p agentapi.SnapshotProgress) { last = p })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +271,7 @@ func TestExecSnapshotIsCancelled(t *testing.T) {
 		<-rctx.Done()
 		return rctx.Err()
 	}
-	if _, err := l.Snapshot(ctx, false, &bytes.Buffer{}, func(agent.SnapshotProgress) {}); !errors.Is(err, context.Canceled) {
+	if _, err := l.Snapshot(ctx, false, &bytes.Buffer{}, func(agentapi.SnapshotProgress) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled snapshot: %v", err)
 	}
 	select {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -140,7 +141,7 @@ exit $rc`
 
 // Snapshot saves to a file in the member's container and reads it out. etcd's
 // trailer proves that all of it came: neither exec nor cat would say.
-func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
+func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
 	before, err := l.Query(ctx, Question{Status: true})
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, pro
 	path := "/tmp/kubectl-etcd-" + rand.String(8) + ".db"
 	reply, err := agent.Pump(compress, w, func(w io.Writer) error {
 		return l.saveAndRead(ctx, path, w, func(done int64) {
-			progress(agent.SnapshotProgress{Done: done, Total: max(before.Status.DBSize, done)})
+			progress(agentapi.SnapshotProgress{Done: done, Total: max(before.Status.DBSize, done)})
 		})
 	})
 	if err != nil {

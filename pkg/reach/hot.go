@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 )
@@ -36,7 +36,7 @@ func (s *Stage) Hot(ctx context.Context, r datadir.HotRequest, orders <-chan dat
 			}
 		}
 	}()
-	reply, err := s.link.clients.Exec.Call(ctx, s.link.target, []string{agentPath}, podexec.Request{Name: agent.RequestHot, Body: r}, podexec.CallOptions{
+	reply, err := s.link.clients.Exec.Call(ctx, s.link.target, []string{agentPath}, podexec.Request{Name: agentapi.RequestHot, Body: r}, podexec.CallOptions{
 		ExpectAgent: s.link.sha256, Upload: lines, UploadOver: func() { _ = lines.CloseWithError(errOver) },
 		Progress: func(raw json.RawMessage) {
 			var st datadir.HotState
@@ -59,10 +59,10 @@ var errOver = errors.New("the conversation is over")
 
 // HotCheck tells whether Hot could begin.
 func (s *Stage) HotCheck(ctx context.Context) (*datadir.HotState, error) {
-	return ask[datadir.HotState](ctx, s, agent.RequestHotCheck, s.place, nil)
+	return ask[datadir.HotState](ctx, s, agentapi.RequestHotCheck, s.place, nil)
 }
 
 // Thaw has the member's etcd run on, if an agent froze it that was ended since.
 func (s *Stage) Thaw(ctx context.Context) (*datadir.Thawed, error) {
-	return ask[datadir.Thawed](ctx, s, agent.RequestThaw, s.place, nil)
+	return ask[datadir.Thawed](ctx, s, agentapi.RequestThaw, s.place, nil)
 }

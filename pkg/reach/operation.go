@@ -8,7 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 )
@@ -31,7 +31,7 @@ func (s *Stage) Follow(m controlplane.Member) {
 
 // Puts watches the member's etcd, and returns the first key that was written and at which revision.
 func (s *Stage) Puts(ctx context.Context, during time.Duration) (string, int64, error) {
-	r, err := ask[agent.PutsReply](ctx, s, agent.RequestPuts, agent.PutsRequest{Endpoint: s.link.endpoint, Seconds: during.Seconds()}, nil)
+	r, err := ask[agentapi.PutsReply](ctx, s, agentapi.RequestPuts, agentapi.PutsRequest{Endpoint: s.link.endpoint, Seconds: during.Seconds()}, nil)
 	if err != nil {
 		return "", 0, err
 	}
@@ -41,7 +41,7 @@ func (s *Stage) Puts(ctx context.Context, during time.Duration) (string, int64, 
 // KubeSystemUIDs asks the member's etcd whose data it holds, by prefix; nothing where that cannot be told. The prefixes are
 // looked at besides those that it finds itself.
 func (s *Stage) KubeSystemUIDs(ctx context.Context, prefixes []string) (map[string]string, error) {
-	r, err := ask[agent.IdentityReply](ctx, s, agent.RequestIdentity, agent.IdentityRequest{Endpoint: s.link.endpoint, Prefixes: prefixes}, nil)
+	r, err := ask[agentapi.IdentityReply](ctx, s, agentapi.RequestIdentity, agentapi.IdentityRequest{Endpoint: s.link.endpoint, Prefixes: prefixes}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +49,8 @@ func (s *Stage) KubeSystemUIDs(ctx context.Context, prefixes []string) (map[stri
 }
 
 // Disarm takes back alarms, NOSPACE after making room where that is needed, CORRUPT where that came with the data.
-func (s *Stage) Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error) {
-	return ask[agent.DisarmReply](ctx, s, agent.RequestDisarm, agent.DisarmRequest{Endpoint: s.link.endpoint, Corrupt: corrupt}, nil)
+func (s *Stage) Disarm(ctx context.Context, corrupt bool) (*agentapi.DisarmReply, error) {
+	return ask[agentapi.DisarmReply](ctx, s, agentapi.RequestDisarm, agentapi.DisarmRequest{Endpoint: s.link.endpoint, Corrupt: corrupt}, nil)
 }
 
 // RemoveOperation deletes all utility pods of an operation, whoever made them.
@@ -69,13 +69,13 @@ func RemoveOperation(ctx context.Context, c *Clients, namespace, id string) erro
 // Seed makes data beside the member's that says only who it will be; the request's Place is set here.
 func (s *Stage) Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error) {
 	r.Place = s.place
-	return ask[datadir.Built](ctx, s, agent.RequestSeed, r, nil)
+	return ask[datadir.Built](ctx, s, agentapi.RequestSeed, r, nil)
 }
 
 // Membership asks another member of the cluster to change its members; the
 // request's Endpoint is set here. Members of one StatefulSet have their TLS files
 // at the same paths, so those in this pod do.
-func (s *Stage) Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error) {
+func (s *Stage) Membership(ctx context.Context, of controlplane.Member, r agentapi.MembershipRequest) (*agentapi.MembershipReply, error) {
 	r.Endpoint = agentEndpoint(of, s.link.opts)
-	return ask[agent.MembershipReply](ctx, s, agent.RequestMembership, r, nil)
+	return ask[agentapi.MembershipReply](ctx, s, agentapi.RequestMembership, r, nil)
 }

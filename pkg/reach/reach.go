@@ -20,7 +20,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -108,17 +108,17 @@ func (o Options) log(format string, args ...any) {
 // Link is an open way to one member. Close removes whatever the way made.
 type Link interface {
 	Way() Way
-	Query(ctx context.Context, q Question) (*agent.QueryReply, error)
+	Query(ctx context.Context, q Question) (*agentapi.QueryReply, error)
 	// Snapshot writes a snapshot to w: a zstd stream if compress is set, the
 	// plain stream otherwise. It is complete and proven only when the error is nil.
-	Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error)
+	Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error)
 	Close(ctx context.Context) error
 }
 
 // RawLink is a Link that can also read the database file of a member that does
 // not run. What it sends has no trailer: SnapshotReply.Plain says its length and hash.
 type RawLink interface {
-	Raw(ctx context.Context, compress bool, w io.Writer, progress func(agent.SnapshotProgress)) (*agent.SnapshotReply, error)
+	Raw(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error)
 }
 
 // Question is what a Query asks for.
@@ -127,8 +127,8 @@ type Question struct {
 	HashAt                  *int64
 }
 
-func (q Question) request(e agent.Endpoint) agent.QueryRequest {
-	return agent.QueryRequest{Endpoint: e, Status: q.Status, Members: q.Members, Alarms: q.Alarms, HashAt: q.HashAt}
+func (q Question) request(e agentapi.Endpoint) agentapi.QueryRequest {
+	return agentapi.QueryRequest{Endpoint: e, Status: q.Status, Members: q.Members, Alarms: q.Alarms, HashAt: q.HashAt}
 }
 
 // OpenQuery opens a way that answers questions, the first of Options.Ask that
@@ -168,7 +168,7 @@ func (l *queryLink) Way() Way {
 	return l.link.Way()
 }
 
-func (l *queryLink) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
+func (l *queryLink) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
 	for {
 		if err := l.next(ctx); err != nil {
 			return nil, err
@@ -220,7 +220,7 @@ func (l *queryLink) giveUp(way Way, err error) {
 }
 
 // Snapshot is not what this link is for: Open gives one that can.
-func (l *queryLink) Snapshot(context.Context, bool, io.Writer, func(agent.SnapshotProgress)) (*agent.SnapshotReply, error) {
+func (l *queryLink) Snapshot(context.Context, bool, io.Writer, func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
 	return nil, errors.New("a link for questions takes no snapshots")
 }
 

@@ -8,7 +8,7 @@ import (
 	"io"
 	"regexp"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
@@ -68,7 +68,7 @@ func (s *Stage) Member() controlplane.Member { return s.link.member }
 func (s *Stage) Pod() string { return s.link.target.Pod }
 
 // Query asks the member's etcd.
-func (s *Stage) Query(ctx context.Context, q Question) (*agent.QueryReply, error) {
+func (s *Stage) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
 	return s.link.Query(ctx, q)
 }
 
@@ -77,18 +77,18 @@ func (s *Stage) Close(ctx context.Context) error { return s.link.Close(ctx) }
 
 // Inspect looks at the data directory and at all operations that left something in it.
 func (s *Stage) Inspect(ctx context.Context) (*datadir.State, error) {
-	return ask[datadir.State](ctx, s, agent.RequestInspect, s.place, nil)
+	return ask[datadir.State](ctx, s, agentapi.RequestInspect, s.place, nil)
 }
 
 // InspectKept looks at what this operation has set aside.
 func (s *Stage) InspectKept(ctx context.Context) (*datadir.State, error) {
-	return ask[datadir.State](ctx, s, agent.RequestInspect, s.place.Kept(), nil)
+	return ask[datadir.State](ctx, s, agentapi.RequestInspect, s.place.Kept(), nil)
 }
 
 // Prepare checks that there is room for a snapshot of size bytes and for the
 // data built of it. Upload does so too.
 func (s *Stage) Prepare(ctx context.Context, size int64) (*datadir.Prepared, error) {
-	return ask[datadir.Prepared](ctx, s, agent.RequestPrepare, agent.PrepareRequest{Place: s.place, Size: size}, nil)
+	return ask[datadir.Prepared](ctx, s, agentapi.RequestPrepare, agentapi.PrepareRequest{Place: s.place, Size: size}, nil)
 }
 
 // Content is a snapshot that is uploaded: plain, and also compressed where there is that.
@@ -148,11 +148,11 @@ func (s *Stage) Upload(ctx context.Context, c Content, progress func(done, total
 	if err := send(c.Packed, c.PackedSize, packed); err != nil {
 		return err
 	}
-	r := agent.UnpackRequest{From: packed, To: p.Path, Size: c.Size, SHA256: c.SHA256}
+	r := agentapi.UnpackRequest{From: packed, To: p.Path, Size: c.Size, SHA256: c.SHA256}
 	if c.PackedProven {
 		r.SHA256 = ""
 	}
-	_, err = ask[frame.WriteReply](ctx, s, agent.RequestUnpack, r, nil)
+	_, err = ask[frame.WriteReply](ctx, s, agentapi.RequestUnpack, r, nil)
 	return err
 }
 
@@ -161,13 +161,13 @@ const packedSuffix = ".zst"
 // Build builds the member's new data of what was uploaded; the request's Place is set here.
 func (s *Stage) Build(ctx context.Context, r datadir.BuildRequest, progress func(step string)) (*datadir.Built, error) {
 	r.Place = s.place
-	return ask[datadir.Built](ctx, s, agent.RequestBuild, r, progress)
+	return ask[datadir.Built](ctx, s, agentapi.RequestBuild, r, progress)
 }
 
 // Exchange switches between old and new data; the request's Place is set here.
 func (s *Stage) Exchange(ctx context.Context, r datadir.ExchangeRequest) (*datadir.Exchanged, error) {
 	r.Place = s.place
-	return ask[datadir.Exchanged](ctx, s, agent.RequestExchange, r, nil)
+	return ask[datadir.Exchanged](ctx, s, agentapi.RequestExchange, r, nil)
 }
 
 // Discard deletes what an operation, by default this one, left beside the
@@ -177,7 +177,7 @@ func (s *Stage) Discard(ctx context.Context, op string) (int64, error) {
 	if op != "" {
 		p.Op = op
 	}
-	d, err := ask[datadir.Discarded](ctx, s, agent.RequestDiscard, p, nil)
+	d, err := ask[datadir.Discarded](ctx, s, agentapi.RequestDiscard, p, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -187,10 +187,10 @@ func (s *Stage) Discard(ctx context.Context, op string) (int64, error) {
 // Drop deletes the member's data; the request's Place is set here.
 func (s *Stage) Drop(ctx context.Context, r datadir.DropRequest) (*datadir.Discarded, error) {
 	r.Place = s.place
-	return ask[datadir.Discarded](ctx, s, agent.RequestDrop, r, nil)
+	return ask[datadir.Discarded](ctx, s, agentapi.RequestDrop, r, nil)
 }
 
-// Refused tells the code with which an agent refused, one of package agent's or
+// Refused tells the code with which an agent refused, one of package agentapi's or
 // frame's; "" is another kind of failure.
 func Refused(err error) string {
 	var refusal *frame.Error

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 )
@@ -127,7 +127,7 @@ func TestOpenStageRefuses(t *testing.T) {
 
 func TestRefusedCode(t *testing.T) {
 	t.Parallel()
-	if got := Refused(fmt.Errorf("wrapped: %w", frame.Errorf(agent.CodeLocked, "x"))); got != agent.CodeLocked {
+	if got := Refused(fmt.Errorf("wrapped: %w", frame.Errorf(agentapi.CodeLocked, "x"))); got != agentapi.CodeLocked {
 		t.Errorf("%q", got)
 	}
 	if got := Refused(errors.New("x")); got != "" {

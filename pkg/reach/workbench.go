@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -41,7 +41,7 @@ func Rehearse(ctx context.Context, c *Clients, m controlplane.Member, o Options,
 	if _, err := c.Exec.CopyTo(ctx, l.target, []string{agentPath}, src, size, path, podexec.CopyOptions{ExpectAgent: l.sha256}); err != nil {
 		return nil, err
 	}
-	reply, err := c.Exec.Call(ctx, l.target, []string{agentPath}, podexec.Request{Name: agent.RequestRehearse, Body: agent.RehearseRequest{Path: path, Raw: raw}}, podexec.CallOptions{
+	reply, err := c.Exec.Call(ctx, l.target, []string{agentPath}, podexec.Request{Name: agentapi.RequestRehearse, Body: agentapi.RehearseRequest{Path: path, Raw: raw}}, podexec.CallOptions{
 		ExpectAgent: l.sha256,
 		Progress: func(b json.RawMessage) {
 			var step string

@@ -10,7 +10,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -92,10 +92,10 @@ type stage interface {
 	Puts(ctx context.Context, during time.Duration) (key string, revision int64, err error)
 	KubeSystemUIDs(ctx context.Context, prefixes []string) (map[string]string, error)
 	// Disarm takes back alarms; with corrupt, also those of data that came with the snapshot.
-	Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error)
+	Disarm(ctx context.Context, corrupt bool) (*agentapi.DisarmReply, error)
 	Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built, error)
 	// Membership is asked of another member than the stage's.
-	Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error)
+	Membership(ctx context.Context, of controlplane.Member, r agentapi.MembershipRequest) (*agentapi.MembershipReply, error)
 	// HotCheck tells whether Hot could begin. Hot exchanges the data under a running etcd, in steps that are ordered;
 	// Thaw has an etcd run on that it left frozen.
 	HotCheck(ctx context.Context) (*datadir.HotState, error)

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -223,7 +224,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	if r.calm { // part of the outage: nobody is asked for nothing
 		return nil
 	}
-	did := make([]*agent.DisarmReply, len(r.sh.Members))
+	did := make([]*agentapi.DisarmReply, len(r.sh.Members))
 	if !r.sh.Hot { // otherwise one after the other: a member that is defragmented does not answer, and API servers ask
 		_ = r.each(func(i int, m *MemberRecord) error {
 			if st, err := r.asker(ctx, m.Name); err == nil {
@@ -252,7 +253,7 @@ func (r *run) alarms(ctx context.Context, _ *plan.Task) error {
 	return nil
 }
 
-func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply, err error) {
+func (r *run) disarm(ctx context.Context, member string) (did *agentapi.DisarmReply, err error) {
 	err = await.Until(ctx, r.cfg.Timeout, "alarms are asked for and disarmed", func(ctx context.Context) (string, bool, error) {
 		st, err := r.asker(ctx, member)
 		if err != nil {
@@ -261,7 +262,7 @@ func (r *run) disarm(ctx context.Context, member string) (did *agent.DisarmReply
 		if did, err = st.Disarm(ctx, r.sh.CorruptAlarm); err == nil {
 			return "", true, nil
 		}
-		if code := reach.Refused(err); code == agent.CodeQuota || code == agent.CodeAlarm {
+		if code := reach.Refused(err); code == agentapi.CodeQuota || code == agentapi.CodeAlarm {
 			return "", false, await.Stop(err)
 		}
 		// The member may have got its address only after it was found.

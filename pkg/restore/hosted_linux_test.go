@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -170,8 +171,8 @@ func (p *place) Seed(ctx context.Context, r datadir.SeedRequest) (*datadir.Built
 	return onNode(p, func() (*datadir.Built, error) { return datadir.Seed(ctx, r, func(string) {}) })
 }
 
-func (p *place) Membership(ctx context.Context, of controlplane.Member, r agent.MembershipRequest) (*agent.MembershipReply, error) {
-	return onNode(p, func() (*agent.MembershipReply, error) {
+func (p *place) Membership(ctx context.Context, of controlplane.Member, r agentapi.MembershipRequest) (*agentapi.MembershipReply, error) {
+	return onNode(p, func() (*agentapi.MembershipReply, error) {
 		cfg := etcd.Config{Endpoint: of.Endpoint}
 		if f := p.c.etcd.TLS; f != nil {
 			var err error

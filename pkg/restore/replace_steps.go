@@ -11,7 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
@@ -110,7 +110,7 @@ func (r *run) rest(ctx context.Context) (*rest, error) {
 // nobody that may be removed here.
 func (r *run) strangers(ctx context.Context, rest *rest) ([]etcd.Member, error) {
 	m := r.replaced()
-	reply, err := r.change(ctx, rest.asked(), "the cluster lists its members", agent.MembershipRequest{})
+	reply, err := r.change(ctx, rest.asked(), "the cluster lists its members", agentapi.MembershipRequest{})
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +129,8 @@ func (r *run) strangers(ctx context.Context, rest *rest) ([]etcd.Member, error) 
 }
 
 // change asks another member for a change, again while etcd says: not now.
-func (r *run) change(ctx context.Context, of survey.Member, what string, req agent.MembershipRequest) (*agent.MembershipReply, error) {
-	var reply *agent.MembershipReply
+func (r *run) change(ctx context.Context, of survey.Member, what string, req agentapi.MembershipRequest) (*agentapi.MembershipReply, error) {
+	var reply *agentapi.MembershipReply
 	err := await.Until(ctx, r.cfg.Timeout, what, func(ctx context.Context) (seen string, ok bool, err error) {
 		reply, seen, err = r.changeNow(ctx, of, req)
 		return seen, seen == "", err
@@ -138,14 +138,14 @@ func (r *run) change(ctx context.Context, of survey.Member, what string, req age
 	return reply, err
 }
 
-func (r *run) changeNow(ctx context.Context, of survey.Member, req agent.MembershipRequest) (reply *agent.MembershipReply, notNow string, err error) {
+func (r *run) changeNow(ctx context.Context, of survey.Member, req agentapi.MembershipRequest) (reply *agentapi.MembershipReply, notNow string, err error) {
 	st, err := r.stage(ctx, r.replaced().Name)
 	if err != nil {
 		return nil, "", err
 	}
 	reply, err = st.Membership(ctx, *of.Source, req)
 	switch {
-	case reach.Refused(err) == agent.CodeMembership:
+	case reach.Refused(err) == agentapi.CodeMembership:
 		return nil, "", await.Stop(err)
 	case err != nil:
 		return nil, "", err
@@ -168,7 +168,7 @@ func (r *run) leave(ctx context.Context, _ *plan.Task) error {
 		return err
 	}
 	for _, e := range old {
-		if _, err := r.change(ctx, rest.asked(), "member "+e.ID.String()+" is removed", agent.MembershipRequest{Change: agent.MemberRemove, ID: e.ID}); err != nil {
+		if _, err := r.change(ctx, rest.asked(), "member "+e.ID.String()+" is removed", agentapi.MembershipRequest{Change: agentapi.MemberRemove, ID: e.ID}); err != nil {
 			return err
 		}
 	}
@@ -190,7 +190,7 @@ func (r *run) moveLeader(ctx context.Context, rest *rest) error {
 	if m == nil || m.Status == nil || !m.Leader || m.Status.ClusterID != rest.cluster {
 		return nil
 	}
-	if _, notNow, err := r.changeNow(ctx, *m, agent.MembershipRequest{Change: agent.LeaderMove, ID: rest.voters[0].ID}); err != nil || notNow != "" {
+	if _, notNow, err := r.changeNow(ctx, *m, agentapi.MembershipRequest{Change: agentapi.LeaderMove, ID: rest.voters[0].ID}); err != nil || notNow != "" {
 		r.d.Report.Warn("member %s leads and did not hand that over (%s%v): writes wait for an election", m.Name, notNow, err)
 		return nil
 	}
@@ -213,7 +213,7 @@ func (r *run) join(ctx context.Context, t *plan.Task) error {
 		return err
 	}
 	reply, err := r.change(ctx, *of, "the member is added as a learner",
-		agent.MembershipRequest{Change: agent.MemberAdd, PeerURLs: strings.Split(r.replaced().PeerURLs, ",")})
+		agentapi.MembershipRequest{Change: agentapi.MemberAdd, PeerURLs: strings.Split(r.replaced().PeerURLs, ",")})
 	if err != nil {
 		return err
 	}
@@ -313,10 +313,10 @@ func (r *run) insert(ctx context.Context, t *plan.Task) error {
 		switch {
 		case err == nil:
 			return "", true, nil
-		case refusedFor(err, datadir.ErrJoined, agent.CodeJoined):
+		case refusedFor(err, datadir.ErrJoined, agentapi.CodeJoined):
 			r.sh.Replace.Joined = true
 			return "", true, nil
-		case refusedFor(err, datadir.ErrLocked, agent.CodeLocked):
+		case refusedFor(err, datadir.ErrLocked, agentapi.CodeLocked):
 			// It cannot hear that it was removed, or waits for ever: between two containers nobody has the lock.
 			locked = true
 			return err.Error(), false, derr

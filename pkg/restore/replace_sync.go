@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -66,7 +66,7 @@ func (r *run) promote(ctx context.Context) (seen string, ok bool, err error) {
 	if err != nil {
 		return "", false, await.Stop(fmt.Errorf("read journal: %w", err))
 	}
-	_, notNow, err := r.changeNow(ctx, *of, agent.MembershipRequest{Change: agent.MemberPromote, ID: etcd.ID(id)})
+	_, notNow, err := r.changeNow(ctx, *of, agentapi.MembershipRequest{Change: agentapi.MemberPromote, ID: etcd.ID(id)})
 	return notNow, err == nil && notNow == "", err
 }
 

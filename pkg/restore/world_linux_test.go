@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
@@ -376,7 +377,7 @@ func (p *place) KubeSystemUIDs(ctx context.Context, prefixes []string) (map[stri
 }
 
 // Disarm is what the agent does.
-func (p *place) Disarm(ctx context.Context, corrupt bool) (*agent.DisarmReply, error) {
+func (p *place) Disarm(ctx context.Context, corrupt bool) (*agentapi.DisarmReply, error) {
 	conn, err := etcd.Dial(ctx, etcd.Config{Endpoint: p.m.Endpoint})
 	if err != nil {
 		return nil, err

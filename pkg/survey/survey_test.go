@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
@@ -281,10 +281,10 @@ func TestAlarm(t *testing.T) {
 type hooked struct {
 	reach.Link
 	before func(reach.Question)
-	after  func(*agent.QueryReply)
+	after  func(*agentapi.QueryReply)
 }
 
-func (h hooked) Query(ctx context.Context, q reach.Question) (*agent.QueryReply, error) {
+func (h hooked) Query(ctx context.Context, q reach.Question) (*agentapi.QueryReply, error) {
 	if h.before != nil {
 		h.before(q)
 	}
@@ -340,7 +340,7 @@ func TestLaggard(t *testing.T) {
 	c := cluster(t, "3.6", "3.6", "3.6")
 	ss := sources(c.Members...)
 	asked := 0
-	ss[2] = hook(ss[2], hooked{after: func(r *agent.QueryReply) {
+	ss[2] = hook(ss[2], hooked{after: func(r *agentapi.QueryReply) {
 		if r.Hash != nil {
 			asked++
 			r.Hash, r.NotNow = nil, true
@@ -358,7 +358,7 @@ func TestUnequalCompactions(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, "3.6", "3.6")
 	ss := sources(c.Members...)
-	ss[0] = hook(ss[0], hooked{after: func(r *agent.QueryReply) {
+	ss[0] = hook(ss[0], hooked{after: func(r *agentapi.QueryReply) {
 		if r.Hash != nil {
 			r.Hash.CompactRevision += 7
 			r.Hash.Hash++

@@ -18,7 +18,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
@@ -56,7 +56,7 @@ func TestStage(t *testing.T) {
 		t.Fatalf("%+v, %v", b, err)
 	}
 	to := datadir.ExchangeRequest{Inode: b.Inode, Exists: true}
-	if _, err := s.Exchange(ctx, to); reach.Refused(err) != agent.CodeLocked {
+	if _, err := s.Exchange(ctx, to); reach.Refused(err) != agentapi.CodeLocked {
 		t.Errorf("exchanged while etcd runs: %v", err)
 	}
 	closeStage(ctx, t, s)

@@ -1,4 +1,7 @@
-package agent
+// Package agentapi is what is asked of the agent: the names of requests with their bodies, replies and codes of refusal.
+// Clients and the agent's server (package agent) both stand on it, and neither on the other. How it travels is package
+// frame's, and the requests about files at rest, which have nothing to do with etcd, are declared there.
+package agentapi
 
 import (
 	"time"

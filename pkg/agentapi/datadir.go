@@ -1,4 +1,4 @@
-package agent
+package agentapi
 
 import "github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 
