@@ -274,10 +274,15 @@ func Remove(ctx context.Context, c *Clients, namespace, name string) error {
 	return errors.Join(errs...)
 }
 
+// talk is how the agent in this pod is spoken with.
+func (l *agentLink) talk() *talk {
+	return &talk{exec: l.clients.Exec, target: l.target, argv: []string{agentPath}, sha256: l.sha256}
+}
+
 // call holds one proven conversation with the agent and decodes its reply.
 func (l *agentLink) call(ctx context.Context, name string, body any, sink io.Writer, progress func(agentapi.SnapshotProgress), into any) error {
-	reply, err := l.clients.Exec.Call(ctx, l.target, []string{agentPath}, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
-		Sink: sink, ExpectAgent: l.sha256,
+	reply, err := l.talk().call(ctx, name, body, podexec.CallOptions{
+		Sink: sink,
 		Progress: func(raw json.RawMessage) {
 			var p agentapi.SnapshotProgress
 			if progress != nil && json.Unmarshal(raw, &p) == nil {

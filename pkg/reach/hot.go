@@ -36,8 +36,8 @@ func (s *Stage) Hot(ctx context.Context, r datadir.HotRequest, orders <-chan dat
 			}
 		}
 	}()
-	reply, err := s.link.clients.Exec.Call(ctx, s.link.target, []string{agentPath}, podexec.Request{Name: agentapi.RequestHot, Body: r}, podexec.CallOptions{
-		ExpectAgent: s.link.sha256, Upload: lines, UploadOver: func() { _ = lines.CloseWithError(errOver) },
+	reply, err := s.link.talk().call(ctx, agentapi.RequestHot, r, podexec.CallOptions{
+		Upload: lines, UploadOver: func() { _ = lines.CloseWithError(errOver) },
 		Progress: func(raw json.RawMessage) {
 			var st datadir.HotState
 			if json.Unmarshal(raw, &st) == nil {

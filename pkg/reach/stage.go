@@ -137,9 +137,7 @@ func (s *Stage) Upload(ctx context.Context, c Content, progress func(done, total
 		if c.Pace != nil {
 			src = paced{src, c.Pace}
 		}
-		_, err := s.link.clients.Exec.CopyTo(ctx, s.link.target, []string{agentPath}, src, size, path,
-			podexec.CopyOptions{ExpectAgent: s.link.sha256, Progress: progress})
-		return err
+		return s.link.talk().copyTo(ctx, src, size, path, progress)
 	}
 	if c.Packed == nil || c.PackedSize >= c.Size || p.Free < datadir.Room(c.Size)+c.PackedSize {
 		return send(c.Plain, c.Size, p.Path)
@@ -202,8 +200,7 @@ func Refused(err error) string {
 
 // ask holds one conversation with the agent whose progress is in words.
 func ask[Reply any](ctx context.Context, s *Stage, name string, body any, progress func(string)) (*Reply, error) {
-	reply, err := s.link.clients.Exec.Call(ctx, s.link.target, []string{agentPath}, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
-		ExpectAgent: s.link.sha256,
+	reply, err := s.link.talk().call(ctx, name, body, podexec.CallOptions{
 		Progress: func(raw json.RawMessage) {
 			var step string
 			if progress != nil && json.Unmarshal(raw, &step) == nil {

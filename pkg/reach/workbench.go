@@ -38,11 +38,10 @@ func Rehearse(ctx context.Context, c *Clients, m controlplane.Member, o Options,
 	l := link.(*agentLink)
 	path := scratchDir + "/snapshot.db"
 	progress("upload")
-	if _, err := c.Exec.CopyTo(ctx, l.target, []string{agentPath}, src, size, path, podexec.CopyOptions{ExpectAgent: l.sha256}); err != nil {
+	if err := l.talk().copyTo(ctx, src, size, path, nil); err != nil {
 		return nil, err
 	}
-	reply, err := c.Exec.Call(ctx, l.target, []string{agentPath}, podexec.Request{Name: agentapi.RequestRehearse, Body: agentapi.RehearseRequest{Path: path, Raw: raw}}, podexec.CallOptions{
-		ExpectAgent: l.sha256,
+	reply, err := l.talk().call(ctx, agentapi.RequestRehearse, agentapi.RehearseRequest{Path: path, Raw: raw}, podexec.CallOptions{
 		Progress: func(b json.RawMessage) {
 			var step string
 			if json.Unmarshal(b, &step) == nil {
