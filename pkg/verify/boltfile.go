@@ -28,7 +28,9 @@ const (
 
 	minPageSize = 1 << 10
 	maxPageSize = 1 << 24
-	maxKeySize  = 32 << 10
+	// headerSize is how many bytes hold the whole header, whatever the size of the pages.
+	headerSize = 2 * maxPageSize
+	maxKeySize = 32 << 10
 	// maxPageBytes bounds one logical page with its overflow pages, and so memory. A value and its neighbours share
 	// one; etcd refuses requests above 1.5 MiB unless told otherwise.
 	maxPageBytes = 256 << 20
@@ -138,13 +140,11 @@ type database struct {
 
 // openDatabase prepares reading a database of which size bytes can be read.
 func openDatabase(r io.ReaderAt, size int64) (*database, error) {
-	m, seen, err := readMeta(r, size)
-	switch {
-	case err != nil && !seen:
-		return nil, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case m.size() > size:
+	m, err := newestMeta(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if m.size() > size {
 		return nil, fmt.Errorf("%w: the database has %d bytes, the file only %d of them", ErrTruncated, m.size(), size)
 	}
 	d := &database{meta: m, r: r}
@@ -154,6 +154,27 @@ func openDatabase(r io.ReaderAt, size int64) (*database, error) {
 	}
 	return d, nil
 }
+
+// newestMeta is readMeta with errors that say what the file is.
+func newestMeta(r io.ReaderAt, size int64) (meta, error) {
+	m, seen, err := readMeta(r, size)
+	switch {
+	case err != nil && !seen:
+		return meta{}, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
+	case err != nil:
+		return meta{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return m, nil
+}
+
+// claimed is how many bytes a database has by its header, of which size bytes can be read.
+func claimed(r io.ReaderAt, size int64) (int64, error) {
+	m, err := newestMeta(r, size)
+	return m.size(), err
+}
+
+// inUse is how many bytes the pages have that were read since reset, with the header's.
+func (d *database) inUse() int64 { return int64(d.used) * d.pageSize }
 
 // compareMetas looks at what the two meta pages say together. etcd writes a snapshot with two that differ in the number of
 // their transaction only; every transaction since has replaced one of them.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"hash/maphash"
 	"io"
 	"os"
 
@@ -69,8 +68,7 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, 
 	if err != nil {
 		return done, err
 	}
-	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
-	if err := c.close(w.walk()); err != nil {
+	if err := c.close(db.walk(ctx, c, nil)); err != nil {
 		return done, err
 	}
 	if c.read != proven.Hash {
@@ -103,7 +101,7 @@ func (c *chooser) entry(key, value []byte) error {
 	}
 	n := c.entries
 	c.entries++
-	h := keyHash{maphash.Bytes(processSeedLo, kv.key), maphash.Bytes(processSeedHi, kv.key)}
+	h := hashKey(kv.key)
 	if rev.tombstone {
 		delete(c.last, h)
 		return nil
@@ -117,8 +115,7 @@ func (c *chooser) entry(key, value []byte) error {
 // survivors says which of how many entries of the key bucket outlive a compaction, and how many bytes those have.
 func survivors(ctx context.Context, db *database) (keep bitmap, entries uint64, stay int64, err error) {
 	c := &chooser{last: map[keyHash]survivor{}}
-	w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: c}
-	if err := w.walk(); err != nil {
+	if err := db.walk(ctx, c, nil); err != nil {
 		return nil, 0, 0, err
 	}
 	total := uint64(0)

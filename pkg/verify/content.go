@@ -114,18 +114,11 @@ func (c *content) inHashKV(rev revision, key []byte) bool {
 
 // parseEntry decodes an entry of the key bucket.
 func parseEntry(key, value []byte) (revision, keyValue, error) {
-	rev, err := parseRevision(key)
+	rev, kv, err := decodeEntry(key, value)
 	if err != nil {
-		return rev, keyValue{}, corrupt("key bucket: %v", err)
+		err = corrupt("key bucket: %v", err)
 	}
-	kv, err := parseKeyValue(value)
-	if err != nil {
-		return rev, kv, corrupt("key bucket: revision %d/%d: %v", rev.main, rev.sub, err)
-	}
-	if !rev.tombstone && len(kv.key) > 0 && kv.modRevision != rev.main {
-		return rev, kv, corrupt("key bucket: revision %d/%d: says that it is revision %d", rev.main, rev.sub, kv.modRevision)
-	}
-	return rev, kv, nil
+	return rev, kv, err
 }
 
 func (c *content) kubeSystem(prefix string, value []byte, deleted bool) {
@@ -231,8 +224,7 @@ func (n *newerReader) entry(key, value []byte) error {
 func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (*liveSet, error) {
 	n := &newerReader{compact: compact, keys: newLiveSet(keyClass{}, maxSlots)}
 	if compact > 0 {
-		w := walker{ctx: ctx, db: db, progress: func(int64) {}, visit: n}
-		if err := w.walk(); err != nil {
+		if err := db.walk(ctx, n, nil); err != nil {
 			return nil, err
 		}
 		db.reset()
@@ -246,9 +238,7 @@ func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (
 // readContent fills the report from the database in one pass, and more only where something was compacted and the
 // hash that members answer is wanted, or where very many keys exist (see liveSet).
 func readContent(ctx context.Context, db *database, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
-	none := func(int64) {}
-	first := walker{ctx: ctx, db: db, progress: none, visit: &metaReader{report: r}}
-	if err := first.walk(); err != nil {
+	if err := db.walk(ctx, &metaReader{report: r}, nil); err != nil {
 		return err
 	}
 	db.reset()
@@ -262,8 +252,7 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 			return err
 		}
 	}
-	w := walker{ctx: ctx, db: db, progress: progress, visit: c}
-	if err := w.walk(); err != nil {
+	if err := db.walk(ctx, c, progress); err != nil {
 		return err
 	}
 	if err := db.checkFree(); err != nil {
@@ -273,7 +262,7 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 		r.Notes = append(r.Notes, NoteMeta)
 	}
 	r.DBSize = db.size()
-	r.InUse = int64(db.used) * db.pageSize
+	r.InUse = db.inUse()
 	c.finish()
 
 	r.LiveKeys = int64(c.live.used)
@@ -282,8 +271,7 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 	for ; len(later) > 0; later = later[1:] {
 		recount := &liveCounter{live: newLiveSet(later[0], maxSlots)}
 		db.reset()
-		w := walker{ctx: ctx, db: db, progress: none, visit: recount}
-		if err := w.walk(); err != nil {
+		if err := db.walk(ctx, recount, nil); err != nil {
 			return fmt.Errorf("count keys again: %w", err)
 		}
 		r.LiveKeys += int64(recount.live.used)

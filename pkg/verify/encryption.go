@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"cmp"
-	"hash/maphash"
 	"slices"
 	"strings"
 )
@@ -48,7 +47,7 @@ func (e *encryptions) put(key, value []byte, deleted bool) {
 	if !encrypted && len(e.now) == 0 {
 		return // as in most clusters, which have no encryption
 	}
-	h := keyHash{maphash.Bytes(processSeedLo, key), maphash.Bytes(processSeedHi, key)}
+	h := hashKey(key)
 	if before, was := e.now[h]; was {
 		e.counts[before].Objects--
 		delete(e.now, h)

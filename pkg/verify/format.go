@@ -225,22 +225,20 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,\\-]+$`)
 var etcdBuckets = []string{"key", "meta", "alarm", "auth", "authRoles", "authUsers", "cluster", "lease", "members", "members_removed"}
 
 // foreign refuses a database of another program: bbolt has many users.
-func (d *database) foreign(ctx context.Context) error {
+func foreign(ctx context.Context, db *database) error {
 	const enough, most = 3, 5
 	var others []string
 	known, count := map[string]bool{}, 0
-	w := &walker{ctx: ctx, db: d, progress: func(int64) {}}
-	t := tree{w: w, leaf: func(_ uint32, name, _ []byte, _ int) error {
-		if count++; slices.Contains(etcdBuckets, string(name)) {
-			known[string(name)] = true
+	err := db.buckets(ctx, nil, func(b bucket) error {
+		if count++; slices.Contains(etcdBuckets, string(b.name)) {
+			known[string(b.name)] = true
 		}
 		if len(others) < most {
-			others = append(others, fmt.Sprintf("%.40q", name))
+			others = append(others, fmt.Sprintf("%.40q", b.name))
 		}
 		return nil
-	}}
-	err := t.subtree(d.root, nil, nil, 0)
-	d.reset()
+	})
+	db.reset()
 	switch {
 	case err != nil, known["key"] && known["meta"], len(known) >= enough: // damaged: the trailer says more
 		return nil

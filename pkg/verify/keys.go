@@ -38,6 +38,22 @@ type keyValue struct {
 	lease       int64
 }
 
+// decodeEntry decodes an entry of the key bucket, and checks that its two halves agree.
+func decodeEntry(key, value []byte) (revision, keyValue, error) {
+	rev, err := parseRevision(key)
+	if err != nil {
+		return rev, keyValue{}, err
+	}
+	kv, err := parseKeyValue(value)
+	if err != nil {
+		return rev, kv, fmt.Errorf("revision %d/%d: %w", rev.main, rev.sub, err)
+	}
+	if !rev.tombstone && len(kv.key) > 0 && kv.modRevision != rev.main {
+		return rev, kv, fmt.Errorf("revision %d/%d: says that it is revision %d", rev.main, rev.sub, kv.modRevision)
+	}
+	return rev, kv, nil
+}
+
 var errProto = errors.New("not a valid protobuf message")
 
 // parseKeyValue decodes an mvccpb.KeyValue as strictly as its generated code does. Unknown fields are allowed.

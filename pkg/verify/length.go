@@ -134,23 +134,17 @@ type bounded struct {
 // maxDatabase is more than any etcd has; a header that claims more is made up.
 const maxDatabase = 1 << 40
 
-// unlooked is what is unpacked before the database is looked at: its header is within, whatever the size of its pages.
-const unlooked = 2 * maxPageSize
-
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.limit == 0 && b.written >= unlooked {
-		m, seen, err := readMeta(b.to, b.written)
-		switch {
-		case !seen && err != nil:
-			return 0, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
-		case err != nil:
-			return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	if b.limit == 0 && b.written >= headerSize {
+		size, err := claimed(b.to, b.written)
+		if err != nil {
+			return 0, err
 		}
-		if m.size() > maxDatabase {
-			return 0, fmt.Errorf("%w: its header says %d bytes", ErrCorrupt, m.size())
+		if size > maxDatabase {
+			return 0, corrupt("its header says %d bytes", size)
 		}
 		// A copy of etcd's file may be longer than what is used of it, by 64 MiB at most.
-		b.limit = m.size() + max(m.size(), 4*unlooked) + snapshot.TrailerSize
+		b.limit = size + max(size, 4*headerSize) + snapshot.TrailerSize
 	}
 	if b.limit > 0 && b.written+int64(len(p)) > b.limit {
 		return 0, fmt.Errorf("%w: more than %d bytes", ErrLonger, b.limit)

@@ -18,7 +18,18 @@ const (
 // keyClass is the set of keys whose hash has the bits of value where mask has ones.
 type keyClass struct{ mask, value uint64 }
 
+// keyHash stands for a key, in this process only.
 type keyHash struct{ lo, hi uint64 }
+
+func hashKey(key []byte) keyHash {
+	return keyHash{lo: maphash.Bytes(seedLo, key), hi: hashHigh(key)}
+}
+
+// hashHigh is the other half of a hash: never zero, which costs one of 128 bits.
+func hashHigh(key []byte) uint64 { return maphash.Bytes(seedHi, key) | 1 }
+
+// One pair of seeds for all passes, because classes are made of hash bits.
+var seedLo, seedHi = maphash.MakeSeed(), maphash.MakeSeed()
 
 // liveSet counts the keys that exist among those of its class.
 type liveSet struct {
@@ -28,27 +39,19 @@ type liveSet struct {
 	slots    []keyHash // open addressing; the zero value is a free slot
 	used     int
 	maxSlots int
-	seedLo   maphash.Seed
-	seedHi   maphash.Seed
 }
 
 func newLiveSet(class keyClass, maxSlots int) *liveSet {
-	return &liveSet{
-		class: class, maxSlots: maxSlots, slots: make([]keyHash, min(minLiveSlots, maxSlots)),
-		seedLo: processSeedLo, seedHi: processSeedHi,
-	}
+	return &liveSet{class: class, maxSlots: maxSlots, slots: make([]keyHash, min(minLiveSlots, maxSlots))}
 }
-
-// One pair of seeds for all passes, because classes are made of hash bits.
-var processSeedLo, processSeedHi = maphash.MakeSeed(), maphash.MakeSeed()
 
 // put says that the key exists from now on, or does not any more. It returns by how many that changes the set: 1, 0 or -1.
 func (s *liveSet) put(key []byte, exists bool) int64 {
-	h := keyHash{lo: maphash.Bytes(s.seedLo, key)}
+	h := keyHash{lo: maphash.Bytes(seedLo, key)}
 	if h.lo&s.class.mask != s.class.value {
 		return 0
 	}
-	h.hi = maphash.Bytes(s.seedHi, key) | 1 // never zero; costs one of 128 bits
+	h.hi = hashHigh(key)
 	i, found := s.find(h)
 	switch {
 	case found && !exists:
@@ -67,7 +70,7 @@ func (s *liveSet) put(key []byte, exists bool) int64 {
 
 // has says whether the key is in the set; the set must not have handed any class to other passes.
 func (s *liveSet) has(key []byte) bool {
-	_, found := s.find(keyHash{lo: maphash.Bytes(s.seedLo, key), hi: maphash.Bytes(s.seedHi, key) | 1})
+	_, found := s.find(hashKey(key))
 	return found
 }
 

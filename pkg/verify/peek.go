@@ -25,13 +25,12 @@ func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
 		return nil, err
 	}
 	p := &peeker{report: &Report{}}
-	w := &walker{ctx: ctx, db: db, progress: func(int64) {}, visit: p}
 	var last revision
-	buckets := tree{w: w, leaf: func(flags uint32, name, value []byte, depth int) error {
-		if string(name) != "key" {
-			return w.bucketEntry(flags, name, value, depth)
+	err = db.buckets(ctx, nil, func(b bucket) error {
+		if string(b.name) != "key" {
+			return b.visit(p)
 		}
-		key, err := db.lastKey(flags, name, value, depth)
+		key, err := b.lastKey()
 		if err != nil || key == nil {
 			return err
 		}
@@ -39,8 +38,8 @@ func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
 			return corrupt("key bucket: %v", err)
 		}
 		return nil
-	}}
-	if err := buckets.subtree(db.root, nil, nil, 0); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	compact := max(p.report.CompactRevision, p.report.ScheduledCompactRevision)
@@ -92,43 +91,4 @@ func (p *peeker) metaEntry(key, value []byte) error {
 		return nil
 	}
 	return (&metaReader{report: p.report}).entry(key, value)
-}
-
-// lastKey returns the last key of a bucket, of which this is the entry; nil when it is empty.
-func (d *database) lastKey(flags uint32, name, value []byte, depth int) ([]byte, error) {
-	if flags&1 == 0 || len(value) < 16 {
-		return nil, corrupt("%q is not a bucket", name)
-	}
-	id := le.Uint64(value)
-	if id == 0 { // a small bucket is a page inside its own entry
-		inline := value[16:]
-		if len(inline) < pageHeaderSize || le.Uint16(inline[8:]) != leafPage {
-			return nil, corrupt("bucket %q: its inline page is none", name)
-		}
-		return page{count: int(le.Uint16(inline[10:])), data: inline}.lastLeafKey()
-	}
-	for {
-		depth++
-		p, err := d.read(id, depth)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case p.flags == leafPage:
-			return p.lastLeafKey()
-		case p.flags != branchPage || p.count == 0:
-			return nil, corrupt("page %d: has type %#x and %d children in a tree", id, p.flags, p.count)
-		}
-		if _, id, err = p.branchElement(p.count - 1); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (p page) lastLeafKey() ([]byte, error) {
-	if p.count == 0 {
-		return nil, nil
-	}
-	_, key, _, err := p.leafElement(p.count - 1)
-	return key, err
 }

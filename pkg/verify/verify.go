@@ -250,7 +250,7 @@ func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.foreign(ctx); err != nil {
+	if err := foreign(ctx, db); err != nil {
 		return nil, err
 	}
 	return db, nil

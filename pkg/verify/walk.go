@@ -12,53 +12,104 @@ type visitor interface {
 	entry(key, value []byte) error
 }
 
-// walker goes through all buckets once, checking what bbolt's own check does: every page is of the right
-// type, in bounds and used once, and keys ascend, within pages and across the tree.
+// walk visits every wanted bucket once, checking what bbolt's own check does: every page is of the right
+// type, in bounds and used once, and keys ascend, within pages and across the tree. progress, if set, is told the bytes of
+// each page that was read.
+func (d *database) walk(ctx context.Context, v visitor, progress func(int64)) error {
+	return d.buckets(ctx, progress, func(b bucket) error { return b.visit(v) })
+}
+
+// buckets calls f for each bucket in their order. What f does not look into is not read.
+func (d *database) buckets(ctx context.Context, progress func(int64), f func(bucket) error) error {
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	w := &walker{ctx: ctx, db: d, progress: progress}
+	t := tree{w: w, leaf: func(flags uint32, name, value []byte, depth int) error {
+		return f(bucket{name: name, w: w, flags: flags, header: value, depth: depth})
+	}}
+	return t.subtree(d.root, nil, nil, 0)
+}
+
+// walker is what all trees of one walk have in common.
 type walker struct {
-	ctx context.Context
-	db  *database
-	// progress is told the bytes of each page that was read.
+	ctx      context.Context
+	db       *database
 	progress func(int64)
-	visit    visitor
 }
 
-// walk visits every wanted bucket.
-func (w *walker) walk() error {
-	t := tree{w: w, leaf: w.bucketEntry}
-	return t.subtree(w.db.root, nil, nil, 0)
+// bucket is one of a database, during the call that it is given to. It can be read once.
+type bucket struct {
+	name   []byte
+	w      *walker
+	flags  uint32
+	header []byte
+	depth  int
 }
 
-func (w *walker) bucketEntry(flags uint32, name, value []byte, depth int) error {
-	if flags&1 == 0 {
-		return corrupt("%q is not a bucket", name)
+// visit shows the bucket to v.
+func (b bucket) visit(v visitor) error {
+	if b.flags&1 == 0 {
+		return corrupt("%q is not a bucket", b.name)
 	}
-	if len(value) < 16 {
-		return corrupt("bucket %q: header is %d bytes long", name, len(value))
+	if len(b.header) < 16 {
+		return corrupt("bucket %q: header is %d bytes long", b.name, len(b.header))
 	}
-	wanted, err := w.visit.bucket(name)
+	wanted, err := v.bucket(b.name)
 	if err != nil || !wanted {
 		return err
 	}
-	t := tree{w: w, leaf: func(flags uint32, key, value []byte, _ int) error {
+	t := tree{w: b.w, leaf: func(flags uint32, key, value []byte, _ int) error {
 		if flags != 0 {
-			return corrupt("bucket %q: entry %q has flags %#x", name, key, flags)
+			return corrupt("bucket %q: entry %q has flags %#x", b.name, key, flags)
 		}
-		return w.visit.entry(key, value)
+		return v.entry(key, value)
 	}}
-	root := le.Uint64(value)
+	root := le.Uint64(b.header)
 	if root != 0 {
-		return t.subtree(root, nil, nil, depth+1)
+		return t.subtree(root, nil, nil, b.depth+1)
 	}
 	// A small bucket is a page inside its own entry.
-	inline := value[16:]
+	inline := b.header[16:]
 	if len(inline) < pageHeaderSize {
-		return corrupt("bucket %q: inline page is %d bytes long", name, len(inline))
+		return corrupt("bucket %q: inline page is %d bytes long", b.name, len(inline))
 	}
 	p := page{flags: le.Uint16(inline[8:]), count: int(le.Uint16(inline[10:])), data: inline}
 	if p.flags != leafPage {
-		return corrupt("bucket %q: inline page has flags %#x", name, p.flags)
+		return corrupt("bucket %q: inline page has flags %#x", b.name, p.flags)
 	}
-	return t.leafPage(p, nil, nil, depth)
+	return t.leafPage(p, nil, nil, b.depth)
+}
+
+// lastKey returns the bucket's last key, for which it reads one page of each level; nil when it is empty. It is valid until the
+// next page is read.
+func (b bucket) lastKey() ([]byte, error) {
+	if b.flags&1 == 0 || len(b.header) < 16 {
+		return nil, corrupt("%q is not a bucket", b.name)
+	}
+	id := le.Uint64(b.header)
+	if id == 0 { // a small bucket is a page inside its own entry
+		inline := b.header[16:]
+		if len(inline) < pageHeaderSize || le.Uint16(inline[8:]) != leafPage {
+			return nil, corrupt("bucket %q: its inline page is none", b.name)
+		}
+		return page{count: int(le.Uint16(inline[10:])), data: inline}.lastLeafKey()
+	}
+	for depth := b.depth + 1; ; depth++ {
+		p, err := b.w.db.read(id, depth)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case p.flags == leafPage:
+			return p.lastLeafKey()
+		case p.flags != branchPage || p.count == 0:
+			return nil, corrupt("page %d: has type %#x and %d children in a tree", id, p.flags, p.count)
+		}
+		if _, id, err = p.branchElement(p.count - 1); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // tree is the walk through one bucket's tree.
@@ -181,6 +232,14 @@ func (p page) leafElement(i int) (flags uint32, key, value []byte, err error) {
 		return 0, nil, nil, corrupt("page %d: element %d ends outside of the page", p.id, i)
 	}
 	return le.Uint32(e), key, p.data[start : start+vsize], nil
+}
+
+func (p page) lastLeafKey() ([]byte, error) {
+	if p.count == 0 {
+		return nil, nil
+	}
+	_, key, _, err := p.leafElement(p.count - 1)
+	return key, err
 }
 
 // slice returns the n bytes at pos, counted from the element at the offset at; they come behind all elements.
