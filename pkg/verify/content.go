@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"sort"
@@ -184,21 +183,6 @@ func (c *content) finish() {
 	if r.TotalKeys == 0 {
 		r.Notes = append(r.Notes, "holds no keys")
 	}
-}
-
-// jsonNamespaceUID is protobufNamespaceUID for clusters that store JSON.
-func jsonNamespaceUID(value []byte) (string, bool) {
-	var ns struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   struct {
-			UID string `json:"uid"`
-		} `json:"metadata"`
-	}
-	if json.Unmarshal(value, &ns) != nil || ns.APIVersion != "v1" || ns.Kind != "Namespace" {
-		return "", false
-	}
-	return ns.Metadata.UID, ns.Metadata.UID != ""
 }
 
 // newerReader collects the keys with revisions above the compact revision.
