@@ -44,3 +44,13 @@ func TestParseRevision(t *testing.T) {
 		}
 	}
 }
+
+// FuzzKeyValue looks for values of which the decoder makes more than they are.
+func FuzzKeyValue(f *testing.F) {
+	f.Add(entryValue(1, 10))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if kv, err := parseKeyValue(data); err == nil && len(kv.key)+len(kv.value) > len(data) {
+			t.Errorf("key %q, value %q", kv.key, kv.value)
+		}
+	})
+}
