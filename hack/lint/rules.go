@@ -16,6 +16,7 @@ var mayImport = map[string][]string{
 	// What knows nothing else of ours.
 	"manifests":        {},
 	"pkg/snapshot":     {},
+	"pkg/boltfile":     {},
 	"pkg/frame":        {},
 	"pkg/etcd":         {},
 	"pkg/controlplane": {},
@@ -23,10 +24,11 @@ var mayImport = map[string][]string{
 	"pkg/plan":         {},
 	"pkg/await":        {},
 	// Proof.
-	"pkg/verify":          {"pkg/snapshot"},
-	"pkg/verify/etcdtest": {},
-	"pkg/store/disktest":  {},
-	"pkg/rehearse":        {"pkg/snapshot", "pkg/verify"},
+	"pkg/verify":            {"pkg/boltfile", "pkg/snapshot"},
+	"pkg/verify/etcdtest":   {},
+	"pkg/boltfile/bolttest": {},
+	"pkg/store/disktest":    {},
+	"pkg/rehearse":          {"pkg/snapshot", "pkg/verify"},
 	// The node side.
 	"pkg/datadir":  {"pkg/verify", "pkg/rehearse"},
 	"pkg/agentapi": {"pkg/datadir", "pkg/etcd", "pkg/snapshot"},
@@ -75,8 +77,8 @@ var neverIn = []struct {
 	why     string
 }{
 	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(k8s\.io|sigs\.k8s\.io|github\.com/spf13/cobra)(/|$)`), "the agent is sent over the wire for each backup"},
-	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|store/disktest|operation/(operationtest|placetest)))$`), "tests stay out of programs"},
-	{"cmd/kubectl-etcd", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|store/disktest|operation/(operationtest|placetest)))$`), "tests stay out of programs"},
+	{"cmd/kubectl-etcd-agent", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|boltfile/bolttest|store/disktest|operation/(operationtest|placetest)))$`), "tests stay out of programs"},
+	{"cmd/kubectl-etcd", regexp.MustCompile(`^(testing|` + regexp.QuoteMeta(module) + `/pkg/(verify/etcdtest|boltfile/bolttest|store/disktest|operation/(operationtest|placetest)))$`), "tests stay out of programs"},
 	{"cmd/kubectl-etcd", regexp.MustCompile(`^(k8s\.io/client-go/kubernetes|k8s\.io/kubernetes/.*|go\.etcd\.io/etcd/server/.*)$`), "the plugin stays below its size"},
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile/bolttest"
 )
 
 // benchSize is the size of the snapshot in the benchmarks.
@@ -42,7 +44,7 @@ func benchSnapshot(b *testing.B) string {
 				value = append(value, 0x2a, 0x80, 0x08) // 1024 bytes
 				start := random.IntN(len(words) - 1024)
 				value = append(value, words[start:start+1024]...)
-				if err := bucket.Put(entryKey(i), value); err != nil {
+				if err := bucket.Put(bolttest.EntryKey(i), value); err != nil {
 					return err
 				}
 				written += len(value)

@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -52,7 +53,7 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, 
 	if snapshot.HasTrailer(size) {
 		size -= snapshot.TrailerSize
 	}
-	db, err := openDatabase(from, size)
+	db, err := boltfile.Open(from, size)
 	if err != nil {
 		return done, err
 	}
@@ -63,16 +64,16 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, 
 	if err != nil {
 		return snapshot.Plain{Size: stay}, err
 	}
-	db.reset()
-	c, err := newCopier(int(db.pageSize), keep, entries, again)
+	db.Reset()
+	c, err := newCopier(int(db.PageSize()), keep, entries, again)
 	if err != nil {
 		return done, err
 	}
-	if err := c.close(db.walk(ctx, c, nil)); err != nil {
+	if err := c.close(db.Walk(ctx, c, nil)); err != nil {
 		return done, err
 	}
 	if c.read != proven.Hash {
-		return done, corrupt("it has changed since it was verified")
+		return done, boltfile.Corrupt("it has changed since it was verified")
 	}
 	if done, err = seal(ctx, to, c.written, proven); err != nil {
 		return done, fmt.Errorf("read the copy: %v", err) // nothing is wrong with the original
@@ -92,9 +93,9 @@ type chooser struct {
 // survivor is an entry of the key bucket: its number, and its bytes.
 type survivor struct{ entry, size uint64 }
 
-func (c *chooser) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+func (c *chooser) Bucket(name []byte) (bool, error) { return string(name) == "key", nil }
 
-func (c *chooser) entry(key, value []byte) error {
+func (c *chooser) Entry(key, value []byte) error {
 	rev, kv, err := parseEntry(key, value)
 	if err != nil {
 		return err
@@ -113,19 +114,19 @@ func (c *chooser) entry(key, value []byte) error {
 }
 
 // survivors says which of how many entries of the key bucket outlive a compaction, and how many bytes those have.
-func survivors(ctx context.Context, db *database) (keep bitmap, entries uint64, stay int64, err error) {
+func survivors(ctx context.Context, db *boltfile.File) (keep boltfile.Bitmap, entries uint64, stay int64, err error) {
 	c := &chooser{last: map[keyHash]survivor{}}
-	if err := db.walk(ctx, c, nil); err != nil {
+	if err := db.Walk(ctx, c, nil); err != nil {
 		return nil, 0, 0, err
 	}
 	total := uint64(0)
-	keep = newBitmap(c.entries)
+	keep = boltfile.NewBitmap(c.entries)
 	for _, s := range c.last {
-		keep.set(s.entry)
+		keep.Set(s.entry)
 		total += s.size
 	}
 	if c.entries > 0 {
-		keep.set(c.entries - 1)
+		keep.Set(c.entries - 1)
 	}
 	return keep, c.entries, int64(total), nil
 }
@@ -136,7 +137,7 @@ type copier struct {
 	tx      *bolt.Tx
 	into    *bolt.Bucket
 	name    []byte
-	keep    bitmap
+	keep    boltfile.Bitmap
 	entries uint64 // of the key bucket
 	keys    uint64 // so far
 	batch   int
@@ -145,7 +146,7 @@ type copier struct {
 	read, written uint32
 }
 
-func newCopier(pageSize int, keep bitmap, entries uint64, file *os.File) (*copier, error) {
+func newCopier(pageSize int, keep boltfile.Bitmap, entries uint64, file *os.File) (*copier, error) {
 	db, err := bolt.Open("", 0o600, &bolt.Options{PageSize: pageSize, NoSync: true, NoGrowSync: true,
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return file, nil }})
 	if err != nil {
@@ -158,7 +159,7 @@ func newCopier(pageSize int, keep bitmap, entries uint64, file *os.File) (*copie
 	return c, nil
 }
 
-func (c *copier) bucket(name []byte) (_ bool, err error) {
+func (c *copier) Bucket(name []byte) (_ bool, err error) {
 	c.read, c.written = crc32.Update(c.read, castagnoli, name), crc32.Update(c.written, castagnoli, name)
 	first := c.into == nil
 	c.name, c.inKeys = bytes.Clone(name), string(name) == "key"
@@ -175,13 +176,13 @@ func (c *copier) enter() (err error) {
 	return err
 }
 
-func (c *copier) entry(key, value []byte) error {
+func (c *copier) Entry(key, value []byte) error {
 	c.read = crc32.Update(crc32.Update(c.read, castagnoli, key), castagnoli, value)
 	if c.inKeys {
 		if c.keys++; c.keys > c.entries {
-			return corrupt("it has changed since it was verified")
+			return boltfile.Corrupt("it has changed since it was verified")
 		}
-		if !c.keep.has(c.keys - 1) {
+		if !c.keep.Has(c.keys - 1) {
 			return nil
 		}
 	}
@@ -223,7 +224,7 @@ func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (don
 	if err != nil {
 		return done, err
 	}
-	db, err := openDatabase(to, info.Size())
+	db, err := boltfile.Open(to, info.Size())
 	if err != nil {
 		return done, err
 	}
@@ -234,17 +235,17 @@ func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (don
 	if r.Hash != written || r.Revision != proven.Revision || r.LiveKeys != proven.LiveKeys {
 		return done, fmt.Errorf("it has hash %08x, revision %d and %d keys, instead of %08x, %d and %d", r.Hash, r.Revision, r.LiveKeys, written, proven.Revision, proven.LiveKeys)
 	}
-	if err := to.Truncate(db.size()); err != nil { // bbolt may have made its file longer
+	if err := to.Truncate(db.Size()); err != nil { // bbolt may have made its file longer
 		return done, err
 	}
 	sum := sha256.New()
-	if err := copyContext(ctx, sum, io.NewSectionReader(to, 0, db.size()), func(int64) {}); err != nil {
+	if err := copyContext(ctx, sum, io.NewSectionReader(to, 0, db.Size()), func(int64) {}); err != nil {
 		return done, err
 	}
 	trailer := sum.Sum(nil)
-	if _, err := to.WriteAt(trailer, db.size()); err != nil {
+	if _, err := to.WriteAt(trailer, db.Size()); err != nil {
 		return done, err
 	}
 	sum.Write(trailer)
-	return snapshot.Plain{Size: db.size() + snapshot.TrailerSize, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+	return snapshot.Plain{Size: db.Size() + snapshot.TrailerSize, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"sort"
 	"strconv"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 )
 
 // maxPrefixes bounds how many control planes in one etcd are listed.
@@ -34,7 +36,7 @@ type content struct {
 	leases map[int64]bool // that the snapshot has
 }
 
-func (c *content) bucket(name []byte) (bool, error) {
+func (c *content) Bucket(name []byte) (bool, error) {
 	c.crc = crc32.Update(c.crc, castagnoli, name)
 	c.name = string(name)
 	c.inKeys = c.name == "key"
@@ -44,7 +46,7 @@ func (c *content) bucket(name []byte) (bool, error) {
 	return true, nil
 }
 
-func (c *content) entry(key, value []byte) error {
+func (c *content) Entry(key, value []byte) error {
 	c.crc = crc32.Update(c.crc, castagnoli, key)
 	c.crc = crc32.Update(c.crc, castagnoli, value)
 	c.report.Entries++
@@ -115,7 +117,7 @@ func (c *content) inHashKV(rev revision, key []byte) bool {
 func parseEntry(key, value []byte) (revision, keyValue, error) {
 	rev, kv, err := decodeEntry(key, value)
 	if err != nil {
-		err = corrupt("key bucket: %v", err)
+		err = boltfile.Corrupt("key bucket: %v", err)
 	}
 	return rev, kv, err
 }
@@ -136,9 +138,9 @@ func (c *content) kubeSystem(prefix string, value []byte, deleted bool) {
 // revision.
 type metaReader struct{ report *Report }
 
-func (m *metaReader) bucket(name []byte) (bool, error) { return string(name) == "meta", nil }
+func (m *metaReader) Bucket(name []byte) (bool, error) { return string(name) == "meta", nil }
 
-func (m *metaReader) entry(key, value []byte) error {
+func (m *metaReader) Entry(key, value []byte) error {
 	var target *int64
 	switch string(key) {
 	case "finishedCompactRev":
@@ -153,7 +155,7 @@ func (m *metaReader) entry(key, value []byte) error {
 	}
 	rev, err := parseRevision(value)
 	if err != nil {
-		return corrupt("meta bucket: %s: %v", key, err)
+		return boltfile.Corrupt("meta bucket: %s: %v", key, err)
 	}
 	*target = rev.main
 	return nil
@@ -191,9 +193,9 @@ type newerReader struct {
 	keys    *liveSet
 }
 
-func (n *newerReader) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+func (n *newerReader) Bucket(name []byte) (bool, error) { return string(name) == "key", nil }
 
-func (n *newerReader) entry(key, value []byte) error {
+func (n *newerReader) Entry(key, value []byte) error {
 	if rev, err := parseRevision(key); err != nil || rev.main <= n.compact {
 		return nil // the pass over everything says what is wrong
 	}
@@ -205,13 +207,13 @@ func (n *newerReader) entry(key, value []byte) error {
 
 // readNewer returns them, or nil where they are too many to remember. Only where something was compacted does it take
 // another pass.
-func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (*liveSet, error) {
+func readNewer(ctx context.Context, db *boltfile.File, compact int64, maxSlots int) (*liveSet, error) {
 	n := &newerReader{compact: compact, keys: newLiveSet(keyClass{}, maxSlots)}
 	if compact > 0 {
-		if err := db.walk(ctx, n, nil); err != nil {
+		if err := db.Walk(ctx, n, nil); err != nil {
 			return nil, err
 		}
-		db.reset()
+		db.Reset()
 	}
 	if len(n.keys.later) > 0 {
 		return nil, nil
@@ -221,11 +223,11 @@ func readNewer(ctx context.Context, db *database, compact int64, maxSlots int) (
 
 // readContent fills the report from the database in one pass, and more only where something was compacted and the
 // hash that members answer is wanted, or where very many keys exist (see liveSet).
-func readContent(ctx context.Context, db *database, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
-	if err := db.walk(ctx, &metaReader{report: r}, nil); err != nil {
+func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
+	if err := db.Walk(ctx, &metaReader{report: r}, nil); err != nil {
 		return err
 	}
-	db.reset()
+	db.Reset()
 	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}, leases: map[int64]bool{}}
 	if keep != nil {
 		c.keep = keeper{wants: keep, found: map[string]held{}}
@@ -236,17 +238,17 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 			return err
 		}
 	}
-	if err := db.walk(ctx, c, progress); err != nil {
+	if err := db.Walk(ctx, c, progress); err != nil {
 		return err
 	}
-	if err := db.checkFree(); err != nil {
+	if err := db.CheckFree(); err != nil {
 		return err
 	}
-	if r.MetaDamaged = db.oneMeta; db.oneMeta {
+	if r.MetaDamaged = db.OneMeta(); db.OneMeta() {
 		r.Notes = append(r.Notes, NoteMeta)
 	}
-	r.DBSize = db.size()
-	r.InUse = db.inUse()
+	r.DBSize = db.Size()
+	r.InUse = db.InUse()
 	c.finish()
 
 	r.LiveKeys = int64(c.live.used)
@@ -254,8 +256,8 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 	c.live = nil
 	for ; len(later) > 0; later = later[1:] {
 		recount := &liveCounter{live: newLiveSet(later[0], maxSlots)}
-		db.reset()
-		if err := db.walk(ctx, recount, nil); err != nil {
+		db.Reset()
+		if err := db.Walk(ctx, recount, nil); err != nil {
 			return fmt.Errorf("count keys again: %w", err)
 		}
 		r.LiveKeys += int64(recount.live.used)
@@ -270,9 +272,9 @@ func readContent(ctx context.Context, db *database, r *Report, maxSlots int, has
 // liveCounter counts the existing keys of one class.
 type liveCounter struct{ live *liveSet }
 
-func (l *liveCounter) bucket(name []byte) (bool, error) { return string(name) == "key", nil }
+func (l *liveCounter) Bucket(name []byte) (bool, error) { return string(name) == "key", nil }
 
-func (l *liveCounter) entry(key, value []byte) error {
+func (l *liveCounter) Entry(key, value []byte) error {
 	rev, kv, err := parseEntry(key, value)
 	if err == nil && len(kv.key) > 0 {
 		l.live.put(kv.key, !rev.tombstone)

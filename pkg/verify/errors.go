@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -15,9 +16,9 @@ var (
 	// ErrNotFile: a folder, a device or something else that is not a file.
 	ErrNotFile = errors.New("not a file")
 	// ErrNotSnapshot: the file is no etcd database of any kind.
-	ErrNotSnapshot = errors.New("not an etcd snapshot")
+	ErrNotSnapshot = boltfile.ErrNotDatabase
 	// ErrTruncated: the file ends before the database it holds does, or in its trailer.
-	ErrTruncated = errors.New("snapshot is truncated")
+	ErrTruncated = boltfile.ErrTruncated
 	// ErrTrailer: at least one byte of the snapshot differs from what etcd sent.
 	ErrTrailer = snapshot.ErrTrailer
 	// ErrNoTrailer: a whole database without a trailer, most likely a copy of member/snap/db; Options.Raw accepts it.
@@ -29,9 +30,9 @@ var (
 	// ErrCompressed: the compressed stream is damaged or ends too early.
 	ErrCompressed = snapshot.ErrCompressed
 	// ErrCorrupt: pages or keys of the database contradict each other.
-	ErrCorrupt = errors.New("database is corrupt")
+	ErrCorrupt = boltfile.ErrCorrupt
 	// ErrInUse: another process, most likely etcd, has the database open for writing.
-	ErrInUse = errors.New("database in use")
+	ErrInUse = boltfile.ErrInUse
 	// ErrSidecar: the sidecar and the file disagree; the error is a *SidecarError.
 	ErrSidecar = errors.New("sidecar disagrees")
 	// ErrInvalidSidecar: what is beside the snapshot is not a sidecar.
@@ -70,8 +71,4 @@ func (e *SidecarError) Unwrap() []error {
 		return []error{ErrSidecar}
 	}
 	return []error{ErrSidecar, e.Cause}
-}
-
-func corrupt(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }

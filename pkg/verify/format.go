@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf16"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -225,20 +226,20 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,\\-]+$`)
 var etcdBuckets = []string{"key", "meta", "alarm", "auth", "authRoles", "authUsers", "cluster", "lease", "members", "members_removed"}
 
 // foreign refuses a database of another program: bbolt has many users.
-func foreign(ctx context.Context, db *database) error {
+func foreign(ctx context.Context, db *boltfile.File) error {
 	const enough, most = 3, 5
 	var others []string
 	known, count := map[string]bool{}, 0
-	err := db.buckets(ctx, nil, func(b bucket) error {
-		if count++; slices.Contains(etcdBuckets, string(b.name)) {
-			known[string(b.name)] = true
+	err := db.Buckets(ctx, nil, func(b boltfile.Bucket) error {
+		if count++; slices.Contains(etcdBuckets, string(b.Name)) {
+			known[string(b.Name)] = true
 		}
 		if len(others) < most {
-			others = append(others, fmt.Sprintf("%.40q", b.name))
+			others = append(others, fmt.Sprintf("%.40q", b.Name))
 		}
 		return nil
 	})
-	db.reset()
+	db.Reset()
 	switch {
 	case err != nil, known["key"] && known["meta"], len(known) >= enough: // damaged: the trailer says more
 		return nil

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile/bolttest"
 )
 
 func TestParseKeyValueIsAsStrictAsProtobuf(t *testing.T) {
@@ -32,12 +34,12 @@ func TestParseKeyValueIsAsStrictAsProtobuf(t *testing.T) {
 }
 
 func TestParseRevision(t *testing.T) {
-	good := append(entryKey(5), 't')
+	good := append(bolttest.EntryKey(5), 't')
 	if r, err := parseRevision(good); err != nil || r.main != 7 || r.sub != 0 || !r.tombstone {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	for name, k := range map[string][]byte{
-		"short": good[:16], "long": append(good, 't'), "mark": append(entryKey(5), 'x'), "negative": append([]byte{0x80}, entryKey(5)[1:]...),
+		"short": good[:16], "long": append(good, 't'), "mark": append(bolttest.EntryKey(5), 'x'), "negative": append([]byte{0x80}, bolttest.EntryKey(5)[1:]...),
 	} {
 		if _, err := parseRevision(k); err == nil {
 			t.Errorf("%s: %x is accepted", name, k)
@@ -47,7 +49,7 @@ func TestParseRevision(t *testing.T) {
 
 // FuzzKeyValue looks for values of which the decoder makes more than they are.
 func FuzzKeyValue(f *testing.F) {
-	f.Add(entryValue(1, 10))
+	f.Add(bolttest.EntryValue(1, 10))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if kv, err := parseKeyValue(data); err == nil && len(kv.key)+len(kv.value) > len(data) {
 			t.Errorf("key %q, value %q", kv.key, kv.value)

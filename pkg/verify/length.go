@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -43,11 +44,11 @@ func (e *LongerError) Hint() string {
 
 // longer tells whether bytes were added to a snapshot whose trailer does not match: nil where they were not. It reads the file
 // once more.
-func (j *job) longer(ctx context.Context, r io.ReaderAt, db *database, dbErr error) error {
+func (j *job) longer(ctx context.Context, r io.ReaderAt, db *boltfile.File, dbErr error) error {
 	e := &LongerError{Size: j.report.Plain.Size}
 	switch {
 	case db != nil:
-		if e.Want = db.size() + snapshot.TrailerSize; e.Size <= e.Want || e.Size%512 == 0 { // the file of an etcd that runs is longer, too
+		if e.Want = db.Size() + snapshot.TrailerSize; e.Size <= e.Want || e.Size%512 == 0 { // the file of an etcd that runs is longer, too
 			return nil
 		}
 	case !errors.Is(dbErr, ErrCorrupt):
@@ -135,16 +136,16 @@ type bounded struct {
 const maxDatabase = 1 << 40
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.limit == 0 && b.written >= headerSize {
-		size, err := claimed(b.to, b.written)
+	if b.limit == 0 && b.written >= boltfile.HeaderSize {
+		size, err := boltfile.Claimed(b.to, b.written)
 		if err != nil {
 			return 0, err
 		}
 		if size > maxDatabase {
-			return 0, corrupt("its header says %d bytes", size)
+			return 0, boltfile.Corrupt("its header says %d bytes", size)
 		}
 		// A copy of etcd's file may be longer than what is used of it, by 64 MiB at most.
-		b.limit = size + max(size, 4*headerSize) + snapshot.TrailerSize
+		b.limit = size + max(size, 4*boltfile.HeaderSize) + snapshot.TrailerSize
 	}
 	if b.limit > 0 && b.written+int64(len(p)) > b.limit {
 		return 0, fmt.Errorf("%w: more than %d bytes", ErrLonger, b.limit)

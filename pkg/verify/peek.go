@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 )
 
 // Peeked is what a few pages of a database tell of it.
@@ -20,22 +22,22 @@ type Peeked struct {
 // gigabytes between. What it reads it trusts as little as File does; what it does not read may be anything. The caller
 // sees to it that nobody writes.
 func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
-	db, err := openDatabase(r, size)
+	db, err := boltfile.Open(r, size)
 	if err != nil {
 		return nil, err
 	}
 	p := &peeker{report: &Report{}}
 	var last revision
-	err = db.buckets(ctx, nil, func(b bucket) error {
-		if string(b.name) != "key" {
-			return b.visit(p)
+	err = db.Buckets(ctx, nil, func(b boltfile.Bucket) error {
+		if string(b.Name) != "key" {
+			return b.Visit(p)
 		}
-		key, err := b.lastKey()
+		key, err := b.LastKey()
 		if err != nil || key == nil {
 			return err
 		}
 		if last, err = parseRevision(key); err != nil {
-			return corrupt("key bucket: %v", err)
+			return boltfile.Corrupt("key bucket: %v", err)
 		}
 		return nil
 	})
@@ -57,7 +59,7 @@ type peeker struct {
 	take   func(key, value []byte) error
 }
 
-func (p *peeker) bucket(name []byte) (bool, error) {
+func (p *peeker) Bucket(name []byte) (bool, error) {
 	c := content{report: p.report, name: string(name)}
 	switch c.name {
 	case "meta":
@@ -80,15 +82,15 @@ func (p *peeker) bucket(name []byte) (bool, error) {
 	return true, nil
 }
 
-func (p *peeker) entry(key, value []byte) error { return p.take(key, value) }
+func (p *peeker) Entry(key, value []byte) error { return p.take(key, value) }
 
 func (p *peeker) metaEntry(key, value []byte) error {
 	if string(key) == "consistent_index" {
 		if len(value) != 8 {
-			return corrupt("meta bucket: %s has %d bytes", key, len(value))
+			return boltfile.Corrupt("meta bucket: %s has %d bytes", key, len(value))
 		}
 		p.index = binary.BigEndian.Uint64(value)
 		return nil
 	}
-	return (&metaReader{report: p.report}).entry(key, value)
+	return (&metaReader{report: p.report}).Entry(key, value)
 }

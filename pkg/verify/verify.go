@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -164,7 +165,7 @@ func (j *job) run(ctx context.Context, f *os.File) error {
 		return j.runCompressed(ctx, f)
 	}
 	if !j.proven { // a file that was just written is its writer's, who may hold the lock
-		unlock, err := lockShared(ctx, f, j.o.LockTimeout)
+		unlock, err := boltfile.LockShared(ctx, f, j.o.LockTimeout)
 		if err != nil {
 			return err
 		}
@@ -227,7 +228,7 @@ func (j *job) judgeWritten(dbErr error) error {
 }
 
 // orLonger tells of what is wrong with a file whether it is that bytes were added.
-func (j *job) orLonger(ctx context.Context, r io.ReaderAt, db *database, dbErr, err error) error {
+func (j *job) orLonger(ctx context.Context, r io.ReaderAt, db *boltfile.File, dbErr, err error) error {
 	if ctx.Err() != nil || !errors.Is(err, ErrTrailer) && !errors.Is(err, ErrTruncated) && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
@@ -238,7 +239,7 @@ func (j *job) orLonger(ctx context.Context, r io.ReaderAt, db *database, dbErr, 
 }
 
 // openPlain opens the database before its trailer, if it has one.
-func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*database, error) {
+func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*boltfile.File, error) {
 	size := j.report.Plain.Size
 	if snapshot.HasTrailer(size) {
 		size -= snapshot.TrailerSize
@@ -246,7 +247,7 @@ func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*database, error) {
 	} else {
 		j.report.Raw = true
 	}
-	db, err := openDatabase(f, size)
+	db, err := boltfile.Open(f, size)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +258,7 @@ func (j *job) openPlain(ctx context.Context, f io.ReaderAt) (*database, error) {
 }
 
 // judgeTrailer says whether the trailer proves the file, given how opening the database went.
-func (j *job) judgeTrailer(checker *snapshot.Checker, db *database, dbErr error) error {
+func (j *job) judgeTrailer(checker *snapshot.Checker, db *boltfile.File, dbErr error) error {
 	proof, err := checker.Finish()
 	j.report.Plain = snapshot.Plain{Size: proof.Size, SHA256: proof.SHA256}
 	if j.report.Compression == snapshot.None {
@@ -276,13 +277,13 @@ func (j *job) judgeTrailer(checker *snapshot.Checker, db *database, dbErr error)
 		if proof.Size%512 != 0 && dbErr == nil {
 			return fmt.Errorf("%w: %d bytes cannot be a whole snapshot", ErrTruncated, proof.Size)
 		}
-	case dbErr == nil && db.written && db.size()+snapshot.TrailerSize == proof.Size:
+	case dbErr == nil && db.Written() && db.Size()+snapshot.TrailerSize == proof.Size:
 		return ErrWritten
 	}
 	return err
 }
 
-func (j *job) readDatabase(ctx context.Context, db *database) error {
+func (j *job) readDatabase(ctx context.Context, db *boltfile.File) error {
 	slots := j.o.maxLiveSlots
 	if slots == 0 {
 		slots = maxLiveSlots

@@ -1,4 +1,9 @@
-package verify
+// Package boltfile reads bbolt's file format without bbolt. bbolt maps the file into memory and trusts it: a
+// changed byte makes it panic, read outside of the map (SIGSEGV), run in circles or allocate without bound, and a file
+// that shrinks kills the process (SIGBUS). Here every offset is checked and every page read with ReadAt, so a bad file
+// can only yield an error, and the structural check, the hash and the decoding share one pass. Tests compare
+// the outcome with bbolt and etcdutl.
+package boltfile
 
 import (
 	"encoding/binary"
@@ -7,12 +12,6 @@ import (
 	"hash/fnv"
 	"io"
 )
-
-// This file and walk.go read bbolt's file format without bbolt. bbolt maps the file into memory and trusts it: a
-// changed byte makes it panic, read outside of the map (SIGSEGV), run in circles or allocate without bound, and a file
-// that shrinks kills the process (SIGBUS). Here every offset is checked and every page read with ReadAt, so a bad file
-// can only yield an error, and the structural check, the hash and the decoding share one pass. Tests compare
-// the outcome with bbolt and etcdutl.
 
 const (
 	pageHeaderSize = 16
@@ -28,8 +27,8 @@ const (
 
 	minPageSize = 1 << 10
 	maxPageSize = 1 << 24
-	// headerSize is how many bytes hold the whole header, whatever the size of the pages.
-	headerSize = 2 * maxPageSize
+	// HeaderSize is how many bytes hold the whole header, whatever the size of the pages.
+	HeaderSize = 2 * maxPageSize
 	maxKeySize = 32 << 10
 	// maxPageBytes bounds one logical page with its overflow pages, and so memory. A value and its neighbours share
 	// one; etcd refuses requests above 1.5 MiB unless told otherwise.
@@ -52,7 +51,8 @@ type meta struct {
 	txid     uint64
 }
 
-func (m meta) size() int64 { return int64(m.pages) * m.pageSize }
+// Size is how many bytes the database has, by its header. A file may be longer.
+func (m meta) Size() int64 { return int64(m.pages) * m.pageSize }
 
 // readMeta finds the newest valid meta page of a database. seen says whether there was at least something that looks
 // like one: if not, the file is not a database at all.
@@ -113,7 +113,7 @@ func parseMeta(b []byte) (m meta, magic, valid bool) {
 		txid:     le.Uint64(b[48:]),
 	}
 	ok := m.pageSize >= minPageSize && m.pageSize <= maxPageSize && m.pageSize&(m.pageSize-1) == 0 &&
-		m.pages >= 3 && m.pages < 1<<38 // so that size() cannot overflow
+		m.pages >= 3 && m.pages < 1<<38 // so that Size() cannot overflow
 	return m, magic, ok
 }
 
@@ -125,30 +125,28 @@ type page struct {
 	data  []byte
 }
 
-// database reads the pages of a bbolt file and remembers which it has read.
-type database struct {
+// File reads the pages of a bbolt file and remembers which it has read.
+type File struct {
 	meta
-	r    io.ReaderAt
-	seen bitmap
-	used uint64
-	// oneMeta says that one of the two meta pages is damaged, and written that the database was written to after a snapshot was
-	// taken, or never came out of etcd as one.
+	r                io.ReaderAt
+	seen             Bitmap
+	used             uint64
 	oneMeta, written bool
 	// buffers holds one buffer per level of the tree, since a branch page is needed until its children are done.
 	buffers [][]byte
 }
 
-// openDatabase prepares reading a database of which size bytes can be read.
-func openDatabase(r io.ReaderAt, size int64) (*database, error) {
+// Open prepares reading a database of which size bytes can be read.
+func Open(r io.ReaderAt, size int64) (*File, error) {
 	m, err := newestMeta(r, size)
 	if err != nil {
 		return nil, err
 	}
-	if m.size() > size {
-		return nil, fmt.Errorf("%w: the database has %d bytes, the file only %d of them", ErrTruncated, m.size(), size)
+	if m.Size() > size {
+		return nil, fmt.Errorf("%w: the database has %d bytes, the file only %d of them", ErrTruncated, m.Size(), size)
 	}
-	d := &database{meta: m, r: r}
-	d.reset()
+	d := &File{meta: m, r: r}
+	d.Reset()
 	if err := d.compareMetas(); err != nil {
 		return nil, err
 	}
@@ -160,25 +158,34 @@ func newestMeta(r io.ReaderAt, size int64) (meta, error) {
 	m, seen, err := readMeta(r, size)
 	switch {
 	case err != nil && !seen:
-		return meta{}, fmt.Errorf("%w: %w", ErrNotSnapshot, err)
+		return meta{}, fmt.Errorf("%w: %w", ErrNotDatabase, err)
 	case err != nil:
 		return meta{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return m, nil
 }
 
-// claimed is how many bytes a database has by its header, of which size bytes can be read.
-func claimed(r io.ReaderAt, size int64) (int64, error) {
+// Claimed is how many bytes a database has by its header, of which size bytes can be read.
+func Claimed(r io.ReaderAt, size int64) (int64, error) {
 	m, err := newestMeta(r, size)
-	return m.size(), err
+	return m.Size(), err
 }
 
-// inUse is how many bytes the pages have that were read since reset, with the header's.
-func (d *database) inUse() int64 { return int64(d.used) * d.pageSize }
+// PageSize is that of a page without overflow, in bytes.
+func (d *File) PageSize() int64 { return d.pageSize }
+
+// OneMeta says that one of the two meta pages is damaged.
+func (d *File) OneMeta() bool { return d.oneMeta }
+
+// Written says that the database was written to after a snapshot was taken, or never came out of etcd as one.
+func (d *File) Written() bool { return d.written }
+
+// InUse is how many bytes the pages have that were read since Reset, with the header's.
+func (d *File) InUse() int64 { return int64(d.used) * d.pageSize }
 
 // compareMetas looks at what the two meta pages say together. etcd writes a snapshot with two that differ in the number of
 // their transaction only; every transaction since has replaced one of them.
-func (d *database) compareMetas() error {
+func (d *File) compareMetas() error {
 	var both [2]meta
 	for i := range both {
 		var buf [metaSize]byte
@@ -200,21 +207,21 @@ func (d *database) compareMetas() error {
 }
 
 // reset forgets which pages were read, for another pass.
-func (d *database) reset() {
-	d.seen = newBitmap(d.pages)
-	d.seen.set(0)
-	d.seen.set(1)
+func (d *File) Reset() {
+	d.seen = NewBitmap(d.pages)
+	d.seen.Set(0)
+	d.seen.Set(1)
 	d.used = 2
 }
 
 // read reads the page with its overflow pages and marks them as read; a page is part of one tree only once. The data
 // stays valid until the next read at the same depth.
-func (d *database) read(id uint64, depth int) (page, error) {
+func (d *File) read(id uint64, depth int) (page, error) {
 	if depth > maxDepth {
-		return page{}, corrupt("page %d: tree is deeper than %d levels", id, maxDepth)
+		return page{}, Corrupt("page %d: tree is deeper than %d levels", id, maxDepth)
 	}
 	if id < 2 || id >= d.pages {
-		return page{}, corrupt("page %d: outside of the database's %d pages", id, d.pages)
+		return page{}, Corrupt("page %d: outside of the database's %d pages", id, d.pages)
 	}
 	buf := d.buffer(depth, int(d.pageSize))
 	at := int64(id) * d.pageSize
@@ -224,21 +231,21 @@ func (d *database) read(id uint64, depth int) (page, error) {
 	p := page{id: le.Uint64(buf), flags: le.Uint16(buf[8:]), count: int(le.Uint16(buf[10:])), data: buf}
 	overflow := uint64(le.Uint32(buf[12:]))
 	if p.id != id {
-		return page{}, corrupt("page %d: calls itself page %d", id, p.id)
+		return page{}, Corrupt("page %d: calls itself page %d", id, p.id)
 	}
 	if overflow >= d.pages-id {
-		return page{}, corrupt("page %d: its %d overflow pages are outside of the database", id, overflow)
+		return page{}, Corrupt("page %d: its %d overflow pages are outside of the database", id, overflow)
 	}
 	for i := id; i <= id+overflow; i++ {
-		if !d.seen.set(i) {
-			return page{}, corrupt("page %d: used twice", i)
+		if !d.seen.Set(i) {
+			return page{}, Corrupt("page %d: used twice", i)
 		}
 	}
 	d.used += overflow + 1
 	if overflow > 0 {
 		total := int64(overflow+1) * d.pageSize
 		if total > maxPageBytes || p.flags == branchPage && total > maxBranchBytes {
-			return page{}, corrupt("page %d: %d bytes long", id, total)
+			return page{}, Corrupt("page %d: %d bytes long", id, total)
 		}
 		buf = d.buffer(depth, int(total))
 		if err := d.readAt(buf[d.pageSize:], at+d.pageSize); err != nil {
@@ -250,7 +257,7 @@ func (d *database) read(id uint64, depth int) (page, error) {
 }
 
 // readAt turns the end of the file into ErrTruncated: the size was checked, so the file has become shorter since.
-func (d *database) readAt(buf []byte, at int64) error {
+func (d *File) readAt(buf []byte, at int64) error {
 	_, err := d.r.ReadAt(buf, at)
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: while it was read", ErrTruncated)
@@ -259,7 +266,7 @@ func (d *database) readAt(buf []byte, at int64) error {
 }
 
 // buffer returns the buffer of a level of the tree with n bytes, keeping what is in it.
-func (d *database) buffer(depth, n int) []byte {
+func (d *File) buffer(depth, n int) []byte {
 	for len(d.buffers) <= depth {
 		d.buffers = append(d.buffers, nil)
 	}
@@ -272,13 +279,14 @@ func (d *database) buffer(depth, n int) []byte {
 	return d.buffers[depth]
 }
 
-// bitmap is a set of page ids.
-type bitmap []uint64
+// Bitmap is a set of page ids, or of other small numbers.
+type Bitmap []uint64
 
-func newBitmap(n uint64) bitmap { return make(bitmap, (n+63)/64) }
+// NewBitmap is an empty set of numbers below n.
+func NewBitmap(n uint64) Bitmap { return make(Bitmap, (n+63)/64) }
 
-// set adds i and says whether it was not there yet.
-func (b bitmap) set(i uint64) bool {
+// Set adds i and says whether it was not there yet.
+func (b Bitmap) Set(i uint64) bool {
 	bit := uint64(1) << (i % 64)
 	if b[i/64]&bit != 0 {
 		return false
@@ -287,4 +295,5 @@ func (b bitmap) set(i uint64) bool {
 	return true
 }
 
-func (b bitmap) has(i uint64) bool { return b[i/64]&(1<<(i%64)) != 0 }
+// Has says whether i is in the set.
+func (b Bitmap) Has(i uint64) bool { return b[i/64]&(1<<(i%64)) != 0 }

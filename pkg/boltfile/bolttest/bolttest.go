@@ -1,4 +1,5 @@
-package verify
+// Package bolttest writes databases with bbolt, for tests of what reads them without.
+package bolttest
 
 import (
 	"bytes"
@@ -13,31 +14,31 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// shape is a kind of database that bbolt can write.
-type shape struct {
-	pageSize       int
-	noFreelistSync bool
-	entries        int
-	valueSize      int
+// Shape is a kind of database that bbolt can write.
+type Shape struct {
+	PageSize       int
+	NoFreelistSync bool
+	Entries        int
+	ValueSize      int
 }
 
-// buildDatabase writes a database with bbolt itself, with deletions, so that there are free pages and half-empty ones,
+// Build writes a database with bbolt itself, with deletions, so that there are free pages and half-empty ones,
 // and returns its bytes and the hash that etcdutl would compute.
-func buildDatabase(t testing.TB, s shape) ([]byte, uint32) {
+func Build(t testing.TB, s Shape) ([]byte, uint32) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
-	db, err := bolt.Open(path, 0o600, &bolt.Options{PageSize: s.pageSize, NoFreelistSync: s.noFreelistSync, NoSync: true})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{PageSize: s.PageSize, NoFreelistSync: s.NoFreelistSync, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, uint64(s.entries)))
+	random := rand.New(rand.NewPCG(1, uint64(s.Entries)))
 	for _, step := range []func(*bolt.Bucket, int) error{
 		func(b *bolt.Bucket, i int) error {
-			return b.Put(entryKey(i), entryValue(i, random.IntN(s.valueSize+1)))
+			return b.Put(EntryKey(i), EntryValue(i, random.IntN(s.ValueSize+1)))
 		},
 		func(b *bolt.Bucket, i int) error {
-			if i%3 == 0 || i > s.entries/2 && i < s.entries*3/4 {
-				return b.Delete(entryKey(i))
+			if i%3 == 0 || i > s.Entries/2 && i < s.Entries*3/4 {
+				return b.Delete(EntryKey(i))
 			}
 			return nil
 		},
@@ -48,7 +49,7 @@ func buildDatabase(t testing.TB, s shape) ([]byte, uint32) {
 					return err
 				}
 			}
-			for i := range s.entries {
+			for i := range s.Entries {
 				if err := step(tx.Bucket([]byte("key")), i); err != nil {
 					return err
 				}
@@ -71,15 +72,16 @@ func buildDatabase(t testing.TB, s shape) ([]byte, uint32) {
 	return data, sum
 }
 
-func entryKey(i int) []byte {
+// EntryKey is the key of etcd's revision i+2.
+func EntryKey(i int) []byte {
 	k := make([]byte, 17)
 	binary.BigEndian.PutUint64(k, uint64(i+2))
 	k[8] = '_'
 	return k
 }
 
-// entryValue is a KeyValue with a key, a mod_revision and a value.
-func entryValue(i, size int) []byte {
+// EntryValue is a KeyValue with a key, a mod_revision and a value.
+func EntryValue(i, size int) []byte {
 	b := fmt.Appendf([]byte{0x0a, 9}, "/key%05d", i%100000)
 	b = binary.AppendUvarint(append(b, 0x18), uint64(i+2))
 	b = binary.AppendUvarint(append(b, 0x2a), uint64(size))
@@ -87,7 +89,7 @@ func entryValue(i, size int) []byte {
 }
 
 func boltHash(t testing.TB, db *bolt.DB) uint32 {
-	h := crc32.New(castagnoli)
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	err := db.View(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
 			return err

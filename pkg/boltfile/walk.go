@@ -1,32 +1,32 @@
-package verify
+package boltfile
 
 import (
 	"bytes"
 	"context"
 )
 
-// visitor receives what a database holds, in bbolt's order: bucket by bucket, key by key. The slices are valid only
+// Visitor receives what a database holds, in bbolt's order: bucket by bucket, key by key. The slices are valid only
 // during the call.
-type visitor interface {
-	bucket(name []byte) (wanted bool, err error)
-	entry(key, value []byte) error
+type Visitor interface {
+	Bucket(name []byte) (wanted bool, err error)
+	Entry(key, value []byte) error
 }
 
-// walk visits every wanted bucket once, checking what bbolt's own check does: every page is of the right
+// Walk visits every wanted bucket once, checking what bbolt's own check does: every page is of the right
 // type, in bounds and used once, and keys ascend, within pages and across the tree. progress, if set, is told the bytes of
 // each page that was read.
-func (d *database) walk(ctx context.Context, v visitor, progress func(int64)) error {
-	return d.buckets(ctx, progress, func(b bucket) error { return b.visit(v) })
+func (d *File) Walk(ctx context.Context, v Visitor, progress func(int64)) error {
+	return d.Buckets(ctx, progress, func(b Bucket) error { return b.Visit(v) })
 }
 
-// buckets calls f for each bucket in their order. What f does not look into is not read.
-func (d *database) buckets(ctx context.Context, progress func(int64), f func(bucket) error) error {
+// Buckets calls f for each bucket in their order. What f does not look into is not read.
+func (d *File) Buckets(ctx context.Context, progress func(int64), f func(Bucket) error) error {
 	if progress == nil {
 		progress = func(int64) {}
 	}
 	w := &walker{ctx: ctx, db: d, progress: progress}
 	t := tree{w: w, leaf: func(flags uint32, name, value []byte, depth int) error {
-		return f(bucket{name: name, w: w, flags: flags, header: value, depth: depth})
+		return f(Bucket{Name: name, w: w, flags: flags, header: value, depth: depth})
 	}}
 	return t.subtree(d.root, nil, nil, 0)
 }
@@ -34,36 +34,36 @@ func (d *database) buckets(ctx context.Context, progress func(int64), f func(buc
 // walker is what all trees of one walk have in common.
 type walker struct {
 	ctx      context.Context
-	db       *database
+	db       *File
 	progress func(int64)
 }
 
-// bucket is one of a database, during the call that it is given to. It can be read once.
-type bucket struct {
-	name   []byte
+// Bucket is one of a database, during the call that it is given to. It can be read once.
+type Bucket struct {
+	Name   []byte
 	w      *walker
 	flags  uint32
 	header []byte
 	depth  int
 }
 
-// visit shows the bucket to v.
-func (b bucket) visit(v visitor) error {
+// Visit shows the bucket to v.
+func (b Bucket) Visit(v Visitor) error {
 	if b.flags&1 == 0 {
-		return corrupt("%q is not a bucket", b.name)
+		return Corrupt("%q is not a bucket", b.Name)
 	}
 	if len(b.header) < 16 {
-		return corrupt("bucket %q: header is %d bytes long", b.name, len(b.header))
+		return Corrupt("bucket %q: header is %d bytes long", b.Name, len(b.header))
 	}
-	wanted, err := v.bucket(b.name)
+	wanted, err := v.Bucket(b.Name)
 	if err != nil || !wanted {
 		return err
 	}
 	t := tree{w: b.w, leaf: func(flags uint32, key, value []byte, _ int) error {
 		if flags != 0 {
-			return corrupt("bucket %q: entry %q has flags %#x", b.name, key, flags)
+			return Corrupt("bucket %q: entry %q has flags %#x", b.Name, key, flags)
 		}
-		return v.entry(key, value)
+		return v.Entry(key, value)
 	}}
 	root := le.Uint64(b.header)
 	if root != 0 {
@@ -72,26 +72,26 @@ func (b bucket) visit(v visitor) error {
 	// A small bucket is a page inside its own entry.
 	inline := b.header[16:]
 	if len(inline) < pageHeaderSize {
-		return corrupt("bucket %q: inline page is %d bytes long", b.name, len(inline))
+		return Corrupt("bucket %q: inline page is %d bytes long", b.Name, len(inline))
 	}
 	p := page{flags: le.Uint16(inline[8:]), count: int(le.Uint16(inline[10:])), data: inline}
 	if p.flags != leafPage {
-		return corrupt("bucket %q: inline page has flags %#x", b.name, p.flags)
+		return Corrupt("bucket %q: inline page has flags %#x", b.Name, p.flags)
 	}
 	return t.leafPage(p, nil, nil, b.depth)
 }
 
-// lastKey returns the bucket's last key, for which it reads one page of each level; nil when it is empty. It is valid until the
+// LastKey returns the bucket's last key, for which it reads one page of each level; nil when it is empty. It is valid until the
 // next page is read.
-func (b bucket) lastKey() ([]byte, error) {
+func (b Bucket) LastKey() ([]byte, error) {
 	if b.flags&1 == 0 || len(b.header) < 16 {
-		return nil, corrupt("%q is not a bucket", b.name)
+		return nil, Corrupt("%q is not a bucket", b.Name)
 	}
 	id := le.Uint64(b.header)
 	if id == 0 { // a small bucket is a page inside its own entry
 		inline := b.header[16:]
 		if len(inline) < pageHeaderSize || le.Uint16(inline[8:]) != leafPage {
-			return nil, corrupt("bucket %q: its inline page is none", b.name)
+			return nil, Corrupt("bucket %q: its inline page is none", b.Name)
 		}
 		return page{count: int(le.Uint16(inline[10:])), data: inline}.lastLeafKey()
 	}
@@ -104,7 +104,7 @@ func (b bucket) lastKey() ([]byte, error) {
 		case p.flags == leafPage:
 			return p.lastLeafKey()
 		case p.flags != branchPage || p.count == 0:
-			return nil, corrupt("page %d: has type %#x and %d children in a tree", id, p.flags, p.count)
+			return nil, Corrupt("page %d: has type %#x and %d children in a tree", id, p.flags, p.count)
 		}
 		if _, id, err = p.branchElement(p.count - 1); err != nil {
 			return nil, err
@@ -137,12 +137,12 @@ func (t *tree) subtree(id uint64, least, limit []byte, depth int) error {
 	case branchPage:
 		return t.branchPage(p, least, limit, depth)
 	}
-	return corrupt("page %d: has type %#x in a tree", id, p.flags)
+	return Corrupt("page %d: has type %#x in a tree", id, p.flags)
 }
 
 func (t *tree) branchPage(p page, least, limit []byte, depth int) error {
 	if p.count == 0 {
-		return corrupt("page %d: branch without children", p.id)
+		return Corrupt("page %d: branch without children", p.id)
 	}
 	for i := range p.count {
 		key, child, err := p.branchElement(i)
@@ -150,7 +150,7 @@ func (t *tree) branchPage(p page, least, limit []byte, depth int) error {
 			return err
 		}
 		if bytes.Compare(key, least) < 0 {
-			return corrupt("page %d: key %d is below its predecessor", p.id, i)
+			return Corrupt("page %d: key %d is below its predecessor", p.id, i)
 		}
 		childLimit := limit
 		if i+1 < p.count {
@@ -158,10 +158,10 @@ func (t *tree) branchPage(p page, least, limit []byte, depth int) error {
 				return err
 			}
 			if limit != nil && bytes.Compare(childLimit, limit) >= 0 {
-				return corrupt("page %d: key %d is above its parent's", p.id, i+1)
+				return Corrupt("page %d: key %d is above its parent's", p.id, i+1)
 			}
 			if bytes.Compare(key, childLimit) >= 0 {
-				return corrupt("page %d: keys %d and %d do not ascend", p.id, i, i+1)
+				return Corrupt("page %d: keys %d and %d do not ascend", p.id, i, i+1)
 			}
 		}
 		if err := t.subtree(child, key, childLimit, depth+1); err != nil {
@@ -182,10 +182,10 @@ func (t *tree) leafPage(p page, least, limit []byte, depth int) error {
 		}
 		if i == 0 {
 			if t.hasLast && bytes.Compare(key, t.last) <= 0 || bytes.Compare(key, least) < 0 {
-				return corrupt("page %d: its first key is below those of the page before", p.id)
+				return Corrupt("page %d: its first key is below those of the page before", p.id)
 			}
 		} else if bytes.Compare(key, previous) <= 0 {
-			return corrupt("page %d: keys %d and %d do not ascend", p.id, i-1, i)
+			return Corrupt("page %d: keys %d and %d do not ascend", p.id, i-1, i)
 		}
 		if err := t.leaf(flags, key, value, depth); err != nil {
 			return err
@@ -193,7 +193,7 @@ func (t *tree) leafPage(p page, least, limit []byte, depth int) error {
 	}
 	if p.count > 0 {
 		if limit != nil && bytes.Compare(key, limit) >= 0 {
-			return corrupt("page %d: its last key is above the next page's", p.id)
+			return Corrupt("page %d: its last key is above the next page's", p.id)
 		}
 		t.last, t.hasLast = append(t.last[:0], key...), true
 	}
@@ -204,7 +204,7 @@ func (t *tree) leafPage(p page, least, limit []byte, depth int) error {
 func (p page) branchElement(i int) (key []byte, child uint64, err error) {
 	at := pageHeaderSize + i*elementSize
 	if at+elementSize > len(p.data) {
-		return nil, 0, corrupt("page %d: element %d is outside of the page", p.id, i)
+		return nil, 0, Corrupt("page %d: element %d is outside of the page", p.id, i)
 	}
 	e := p.data[at:]
 	key, err = p.slice(i, at, uint64(le.Uint32(e)), uint64(le.Uint32(e[4:])))
@@ -214,7 +214,7 @@ func (p page) branchElement(i int) (key []byte, child uint64, err error) {
 func (p page) leafElement(i int) (flags uint32, key, value []byte, err error) {
 	at := pageHeaderSize + i*elementSize
 	if at+elementSize > len(p.data) {
-		return 0, nil, nil, corrupt("page %d: element %d is outside of the page", p.id, i)
+		return 0, nil, nil, Corrupt("page %d: element %d is outside of the page", p.id, i)
 	}
 	e := p.data[at:]
 	pos, ksize, vsize := uint64(le.Uint32(e[4:])), uint64(le.Uint32(e[8:])), uint64(le.Uint32(e[12:]))
@@ -222,14 +222,14 @@ func (p page) leafElement(i int) (flags uint32, key, value []byte, err error) {
 		return 0, nil, nil, err
 	}
 	if len(key) == 0 {
-		return 0, nil, nil, corrupt("page %d: element %d has no key", p.id, i)
+		return 0, nil, nil, Corrupt("page %d: element %d has no key", p.id, i)
 	}
 	if vsize > uint64(len(p.data)) {
-		return 0, nil, nil, corrupt("page %d: element %d has a value of %d bytes", p.id, i, vsize)
+		return 0, nil, nil, Corrupt("page %d: element %d has a value of %d bytes", p.id, i, vsize)
 	}
 	start := uint64(at) + pos + ksize
 	if start+vsize > uint64(len(p.data)) {
-		return 0, nil, nil, corrupt("page %d: element %d ends outside of the page", p.id, i)
+		return 0, nil, nil, Corrupt("page %d: element %d ends outside of the page", p.id, i)
 	}
 	return le.Uint32(e), key, p.data[start : start+vsize], nil
 }
@@ -246,14 +246,14 @@ func (p page) lastLeafKey() ([]byte, error) {
 func (p page) slice(i, at int, pos, n uint64) ([]byte, error) {
 	start := uint64(at) + pos
 	if n > maxKeySize || start < uint64(pageHeaderSize+p.count*elementSize) || start+n > uint64(len(p.data)) {
-		return nil, corrupt("page %d: element %d points outside of the page", p.id, i)
+		return nil, Corrupt("page %d: element %d points outside of the page", p.id, i)
 	}
 	return p.data[start : start+n], nil
 }
 
-// checkFree checks, after a walk, that the pages not used by any tree are those on the free list, if the database has
+// CheckFree checks, after a walk, that the pages not used by any tree are those on the free list, if the database has
 // one: etcd keeps it in memory only, and then every page that was not reached is free by definition.
-func (d *database) checkFree() error {
+func (d *File) CheckFree() error {
 	if d.freelist == noFreelist {
 		return nil
 	}
@@ -262,7 +262,7 @@ func (d *database) checkFree() error {
 		return err
 	}
 	if p.flags != freelistPage {
-		return corrupt("page %d: has type %#x, not that of a free list", p.id, p.flags)
+		return Corrupt("page %d: has type %#x, not that of a free list", p.id, p.flags)
 	}
 	ids := p.data[pageHeaderSize:]
 	count := uint64(p.count)
@@ -270,20 +270,20 @@ func (d *database) checkFree() error {
 		count, ids = le.Uint64(ids), ids[8:]
 	}
 	if count > uint64(len(ids)/8) {
-		return corrupt("page %d: %d free pages do not fit into the free list", p.id, count)
+		return Corrupt("page %d: %d free pages do not fit into the free list", p.id, count)
 	}
 	for free := ids[:count*8]; len(free) > 0; free = free[8:] {
 		id := le.Uint64(free)
 		if id < 2 || id >= d.pages {
-			return corrupt("page %d: free, but outside of the database", id)
+			return Corrupt("page %d: free, but outside of the database", id)
 		}
-		if !d.seen.set(id) {
-			return corrupt("page %d: free and in use, or free twice", id)
+		if !d.seen.Set(id) {
+			return Corrupt("page %d: free and in use, or free twice", id)
 		}
 	}
 	for id := range d.pages {
-		if !d.seen.has(id) {
-			return corrupt("page %d: neither in use nor free", id)
+		if !d.seen.Has(id) {
+			return Corrupt("page %d: neither in use nor free", id)
 		}
 	}
 	return nil

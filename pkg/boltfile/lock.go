@@ -1,4 +1,4 @@
-package verify
+package boltfile
 
 import (
 	"context"
@@ -15,10 +15,10 @@ const (
 // errLocked is what tryLock returns when another process holds the lock.
 var errLocked = errors.New("locked")
 
-// lockShared takes the lock that bbolt takes on a database that is only read, so that no etcd opens it meanwhile, and
+// LockShared takes the lock that bbolt takes on a database that is only read, so that no etcd opens it meanwhile, and
 // fails with ErrInUse when one has it open already: its pages would change while they are read. Where the file
 // system has no locks, as some network file systems do, it reads without.
-func lockShared(ctx context.Context, f *os.File, timeout time.Duration) (unlock func(), err error) {
+func LockShared(ctx context.Context, f *os.File, timeout time.Duration) (unlock func(), err error) {
 	if timeout <= 0 {
 		timeout = defaultLockTimeout
 	}
