@@ -17,6 +17,7 @@ var mayImport = map[string][]string{
 	"manifests":        {},
 	"pkg/snapshot":     {},
 	"pkg/boltfile":     {},
+	"pkg/mvcc":         {},
 	"pkg/frame":        {},
 	"pkg/etcd":         {},
 	"pkg/controlplane": {},
@@ -24,7 +25,7 @@ var mayImport = map[string][]string{
 	"pkg/plan":         {},
 	"pkg/await":        {},
 	// Proof.
-	"pkg/verify":            {"pkg/boltfile", "pkg/snapshot"},
+	"pkg/verify":            {"pkg/boltfile", "pkg/mvcc", "pkg/snapshot"},
 	"pkg/verify/etcdtest":   {},
 	"pkg/boltfile/bolttest": {},
 	"pkg/store/disktest":    {},

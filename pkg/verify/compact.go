@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -87,7 +88,7 @@ func compact(ctx context.Context, from io.ReaderAt, proven *Report, most int64, 
 // chooser finds the last revision of each key.
 type chooser struct {
 	entries uint64
-	last    map[keyHash]survivor
+	last    map[mvcc.KeyHash]survivor
 }
 
 // survivor is an entry of the key bucket: its number, and its bytes.
@@ -102,8 +103,8 @@ func (c *chooser) Entry(key, value []byte) error {
 	}
 	n := c.entries
 	c.entries++
-	h := hashKey(kv.key)
-	if rev.tombstone {
+	h := mvcc.HashKey(kv.Key)
+	if rev.Tombstone {
 		delete(c.last, h)
 		return nil
 	}
@@ -115,7 +116,7 @@ func (c *chooser) Entry(key, value []byte) error {
 
 // survivors says which of how many entries of the key bucket outlive a compaction, and how many bytes those have.
 func survivors(ctx context.Context, db *boltfile.File) (keep boltfile.Bitmap, entries uint64, stay int64, err error) {
-	c := &chooser{last: map[keyHash]survivor{}}
+	c := &chooser{last: map[mvcc.KeyHash]survivor{}}
 	if err := db.Walk(ctx, c, nil); err != nil {
 		return nil, 0, 0, err
 	}
@@ -229,7 +230,7 @@ func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (don
 		return done, err
 	}
 	var r Report
-	if err := readContent(ctx, db, &r, maxLiveSlots, false, nil, func(int64) {}); err != nil {
+	if err := readContent(ctx, db, &r, mvcc.MaxLiveSlots, false, nil, func(int64) {}); err != nil {
 		return done, err
 	}
 	if r.Hash != written || r.Revision != proven.Revision || r.LiveKeys != proven.LiveKeys {

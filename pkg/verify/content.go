@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 // maxPrefixes bounds how many control planes in one etcd are listed.
@@ -22,7 +23,7 @@ type content struct {
 	report *Report
 	crc    uint32
 	keyCRC uint32
-	live   *liveSet
+	live   *mvcc.LiveSet
 	inKeys bool
 	name   string
 	kube   map[string]Kubernetes
@@ -31,7 +32,7 @@ type content struct {
 	encrypted encryptions
 	bumped    bool
 	// newer holds the keys that have revisions above the compact revision; nil leaves HashKV out.
-	newer  *liveSet
+	newer  *mvcc.LiveSet
 	keep   keeper
 	leases map[int64]bool // that the snapshot has
 }
@@ -83,25 +84,25 @@ func (c *content) keyEntry(key, value []byte) error {
 	}
 	r := c.report
 	r.TotalKeys++
-	r.Revision = rev.main
-	if rev.tombstone {
+	r.Revision = rev.Main
+	if rev.Tombstone {
 		r.Tombstones++
 	}
-	if c.newer != nil && c.inHashKV(rev, kv.key) {
+	if c.newer != nil && c.inHashKV(rev, kv.Key) {
 		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, key)
 		c.keyCRC = crc32.Update(c.keyCRC, castagnoli, value)
 	}
-	if len(kv.key) == 0 {
+	if len(kv.Key) == 0 {
 		// What `etcdutl snapshot restore --bump-revision` leaves behind: a revision without a key, which no client
 		// can read.
 		c.bumped = true
 		return nil
 	}
-	c.count(kv.key, c.live.put(kv.key, !rev.tombstone))
-	c.keep.take(kv, rev.tombstone)
-	c.encrypted.put(kv.key, kv.value, rev.tombstone)
-	if bytes.HasSuffix(kv.key, kubeSystemKey) {
-		c.kubeSystem(string(kv.key[:len(kv.key)-len(kubeSystemKey)]), kv.value, rev.tombstone)
+	c.count(kv.Key, c.live.Put(kv.Key, !rev.Tombstone))
+	c.keep.take(kv, rev.Tombstone)
+	c.encrypted.put(kv.Key, kv.Value, rev.Tombstone)
+	if bytes.HasSuffix(kv.Key, kubeSystemKey) {
+		c.kubeSystem(string(kv.Key[:len(kv.Key)-len(kubeSystemKey)]), kv.Value, rev.Tombstone)
 	}
 	return nil
 }
@@ -109,13 +110,13 @@ func (c *content) keyEntry(key, value []byte) error {
 // inHashKV says whether an entry is part of HashKV. Of what is compacted, a member's hash covers only what its index
 // still points to at the revision asked for: entries that were written over or deleted since are left out. So are
 // deletions at the compact revision itself: whether a compaction keeps those depends on the version of etcd.
-func (c *content) inHashKV(rev revision, key []byte) bool {
-	return rev.main > c.report.CompactRevision || !rev.tombstone && !c.newer.has(key)
+func (c *content) inHashKV(rev mvcc.Revision, key []byte) bool {
+	return rev.Main > c.report.CompactRevision || !rev.Tombstone && !c.newer.Has(key)
 }
 
 // parseEntry decodes an entry of the key bucket.
-func parseEntry(key, value []byte) (revision, keyValue, error) {
-	rev, kv, err := decodeEntry(key, value)
+func parseEntry(key, value []byte) (mvcc.Revision, mvcc.KeyValue, error) {
+	rev, kv, err := mvcc.DecodeEntry(key, value)
 	if err != nil {
 		err = boltfile.Corrupt("key bucket: %v", err)
 	}
@@ -153,11 +154,11 @@ func (m *metaReader) Entry(key, value []byte) error {
 	default:
 		return nil
 	}
-	rev, err := parseRevision(value)
+	rev, err := mvcc.ParseRevision(value)
 	if err != nil {
 		return boltfile.Corrupt("meta bucket: %s: %v", key, err)
 	}
-	*target = rev.main
+	*target = rev.Main
 	return nil
 }
 
@@ -190,45 +191,45 @@ func (c *content) finish() {
 // newerReader collects the keys with revisions above the compact revision.
 type newerReader struct {
 	compact int64
-	keys    *liveSet
+	keys    *mvcc.LiveSet
 }
 
 func (n *newerReader) Bucket(name []byte) (bool, error) { return string(name) == "key", nil }
 
 func (n *newerReader) Entry(key, value []byte) error {
-	if rev, err := parseRevision(key); err != nil || rev.main <= n.compact {
+	if rev, err := mvcc.ParseRevision(key); err != nil || rev.Main <= n.compact {
 		return nil // the pass over everything says what is wrong
 	}
-	if kv, err := parseKeyValue(value); err == nil {
-		n.keys.put(kv.key, true)
+	if kv, err := mvcc.ParseKeyValue(value); err == nil {
+		n.keys.Put(kv.Key, true)
 	}
 	return nil
 }
 
 // readNewer returns them, or nil where they are too many to remember. Only where something was compacted does it take
 // another pass.
-func readNewer(ctx context.Context, db *boltfile.File, compact int64, maxSlots int) (*liveSet, error) {
-	n := &newerReader{compact: compact, keys: newLiveSet(keyClass{}, maxSlots)}
+func readNewer(ctx context.Context, db *boltfile.File, compact int64, maxSlots int) (*mvcc.LiveSet, error) {
+	n := &newerReader{compact: compact, keys: mvcc.NewLiveSet(mvcc.KeyClass{}, maxSlots)}
 	if compact > 0 {
 		if err := db.Walk(ctx, n, nil); err != nil {
 			return nil, err
 		}
 		db.Reset()
 	}
-	if len(n.keys.later) > 0 {
+	if len(n.keys.Later) > 0 {
 		return nil, nil
 	}
 	return n.keys, nil
 }
 
 // readContent fills the report from the database in one pass, and more only where something was compacted and the
-// hash that members answer is wanted, or where very many keys exist (see liveSet).
+// hash that members answer is wanted, or where very many keys exist (see mvcc.LiveSet).
 func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
 	if err := db.Walk(ctx, &metaReader{report: r}, nil); err != nil {
 		return err
 	}
 	db.Reset()
-	c := &content{report: r, live: newLiveSet(keyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}, leases: map[int64]bool{}}
+	c := &content{report: r, live: mvcc.NewLiveSet(mvcc.KeyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}, leases: map[int64]bool{}}
 	if keep != nil {
 		c.keep = keeper{wants: keep, found: map[string]held{}}
 	}
@@ -251,17 +252,17 @@ func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int
 	r.InUse = db.InUse()
 	c.finish()
 
-	r.LiveKeys = int64(c.live.used)
-	later := c.live.later
+	r.LiveKeys = int64(c.live.Len())
+	later := c.live.Later
 	c.live = nil
 	for ; len(later) > 0; later = later[1:] {
-		recount := &liveCounter{live: newLiveSet(later[0], maxSlots)}
+		recount := &liveCounter{live: mvcc.NewLiveSet(later[0], maxSlots)}
 		db.Reset()
 		if err := db.Walk(ctx, recount, nil); err != nil {
 			return fmt.Errorf("count keys again: %w", err)
 		}
-		r.LiveKeys += int64(recount.live.used)
-		later = append(later, recount.live.later...)
+		r.LiveKeys += int64(recount.live.Len())
+		later = append(later, recount.live.Later...)
 	}
 	if r.LiveKeys == 0 && r.CompactRevision > 0 {
 		r.HashKV = 0 // a member whose index points to nothing hashes what is compacted too
@@ -270,14 +271,14 @@ func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int
 }
 
 // liveCounter counts the existing keys of one class.
-type liveCounter struct{ live *liveSet }
+type liveCounter struct{ live *mvcc.LiveSet }
 
 func (l *liveCounter) Bucket(name []byte) (bool, error) { return string(name) == "key", nil }
 
 func (l *liveCounter) Entry(key, value []byte) error {
 	rev, kv, err := parseEntry(key, value)
-	if err == nil && len(kv.key) > 0 {
-		l.live.put(kv.key, !rev.tombstone)
+	if err == nil && len(kv.Key) > 0 {
+		l.live.Put(kv.Key, !rev.Tombstone)
 	}
 	return err
 }

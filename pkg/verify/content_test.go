@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile/bolttest"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 func read(t testing.TB, data []byte, slots int) (*Report, error) {
@@ -40,7 +41,7 @@ func TestReadsWhatBboltWrites(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
 			data, want := bolttest.Build(t, s)
-			r, err := read(t, data, maxLiveSlots)
+			r, err := read(t, data, mvcc.MaxLiveSlots)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +58,7 @@ func TestReadsWhatBboltWrites(t *testing.T) {
 // TestLiveKeysBeyondMemory counts with so small a table that the keys must be counted in many passes.
 func TestLiveKeysBeyondMemory(t *testing.T) {
 	data, _ := bolttest.Build(t, bolttest.Shape{PageSize: 4096, NoFreelistSync: true, Entries: 5000, ValueSize: 10})
-	want, err := read(t, data, maxLiveSlots)
+	want, err := read(t, data, mvcc.MaxLiveSlots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +82,11 @@ func TestContradictions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, _ := bolttest.Build(t, bolttest.Shape{PageSize: 4096, Entries: 2000, ValueSize: 100})
-			if _, err := read(t, data, maxLiveSlots); err != nil {
+			if _, err := read(t, data, mvcc.MaxLiveSlots); err != nil {
 				t.Fatal(err)
 			}
 			changed := bytes.ReplaceAll(data, change.from, change.to) // the first alone may be in a free page
-			if _, err := read(t, changed, maxLiveSlots); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "key bucket: ") {
+			if _, err := read(t, changed, mvcc.MaxLiveSlots); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "key bucket: ") {
 				t.Errorf("got %v", err)
 			} else {
 				t.Log(err)

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 const (
@@ -35,7 +37,7 @@ type Encryption struct {
 // encryptions counts the objects that exist by how they are encrypted.
 type encryptions struct {
 	// now tells which of the counts an object is in.
-	now    map[keyHash]uint16
+	now    map[mvcc.KeyHash]uint16
 	index  map[Encryption]uint16
 	counts []Encryption
 }
@@ -47,7 +49,7 @@ func (e *encryptions) put(key, value []byte, deleted bool) {
 	if !encrypted && len(e.now) == 0 {
 		return // as in most clusters, which have no encryption
 	}
-	h := hashKey(key)
+	h := mvcc.HashKey(key)
 	if before, was := e.now[h]; was {
 		e.counts[before].Objects--
 		delete(e.now, h)
@@ -65,7 +67,7 @@ func (e *encryptions) put(key, value []byte, deleted bool) {
 
 func (e *encryptions) find(c Encryption) (uint16, bool) {
 	if e.index == nil {
-		e.index, e.now = map[Encryption]uint16{}, map[keyHash]uint16{}
+		e.index, e.now = map[Encryption]uint16{}, map[mvcc.KeyHash]uint16{}
 	}
 	i, known := e.index[c]
 	if !known {

@@ -1,5 +1,7 @@
 package verify
 
+import "github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
+
 // maxKept bounds the bytes of what is kept, keys and values.
 const maxKept = 64 << 20
 
@@ -23,22 +25,22 @@ type held struct {
 	lease int64
 }
 
-func (k *keeper) take(kv keyValue, deleted bool) {
+func (k *keeper) take(kv mvcc.KeyValue, deleted bool) {
 	if k.wants == nil {
 		return
 	}
-	if old, ok := k.found[string(kv.key)]; ok {
-		k.bytes -= len(kv.key) + len(old.value)
-		delete(k.found, string(kv.key))
+	if old, ok := k.found[string(kv.Key)]; ok {
+		k.bytes -= len(kv.Key) + len(old.value)
+		delete(k.found, string(kv.Key))
 	}
-	if deleted || !k.wants(kv.key, kv.value) {
+	if deleted || !k.wants(kv.Key, kv.Value) {
 		return
 	}
-	if k.bytes += len(kv.key) + len(kv.value); k.bytes > maxKept {
+	if k.bytes += len(kv.Key) + len(kv.Value); k.bytes > maxKept {
 		k.wants, k.found = nil, nil
 		return
 	}
-	k.found[string(kv.key)] = held{append([]byte(nil), kv.value...), kv.lease}
+	k.found[string(kv.Key)] = held{append([]byte(nil), kv.Value...), kv.Lease}
 }
 
 // kept is what there is in the end; nil where it was too much.

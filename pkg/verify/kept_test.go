@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
@@ -68,13 +69,13 @@ func TestKeptTooMuch(t *testing.T) {
 	k := keeper{wants: func(_, _ []byte) bool { return true }, found: map[string]held{}}
 	large := make([]byte, maxKept/4)
 	for i := range 8 { // again and again the same is not much
-		k.take(keyValue{key: []byte("/a"), value: large}, i%3 == 0)
+		k.take(mvcc.KeyValue{Key: []byte("/a"), Value: large}, i%3 == 0)
 	}
 	if k.kept(nil) == nil {
 		t.Error("one value was too much")
 	}
 	for i := range 5 {
-		k.take(keyValue{key: fmt.Append(nil, i), value: large}, false)
+		k.take(mvcc.KeyValue{Key: fmt.Append(nil, i), Value: large}, false)
 	}
 	if got := k.kept(nil); got != nil {
 		t.Errorf("%d values", len(got))

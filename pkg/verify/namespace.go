@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 // kubeSystemKey is what the key of the kube-system namespace ends in, whatever the prefix.
@@ -43,7 +45,7 @@ func protobufNamespaceUID(b []byte) (string, bool) {
 
 // subfields returns the length-delimited fields 1 to 5 of a message: nothing if it is damaged.
 func subfields(b []byte) (fields [6][]byte) {
-	err := eachField(b, func(n protowire.Number, field []byte, _ uint64) error {
+	err := mvcc.EachField(b, func(n protowire.Number, field []byte, _ uint64) error {
 		if int(n) < len(fields) {
 			fields[n] = field
 		}

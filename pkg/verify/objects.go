@@ -51,7 +51,7 @@ func plainPrefix(prefix string) bool {
 func (c *content) objectsOf() map[string]int64 {
 	// Of several control planes nobody knows here whose objects are asked for. A prefix of several parts is none to kindOf.
 	// And keys that were handed to other passes are counted there, not by kind.
-	if len(c.report.Kubernetes) != 1 || !plainPrefix(c.report.Kubernetes[0].Prefix) || len(c.live.later) > 0 {
+	if len(c.report.Kubernetes) != 1 || !plainPrefix(c.report.Kubernetes[0].Prefix) || len(c.live.Later) > 0 {
 		return nil
 	}
 	out := map[string]int64{}

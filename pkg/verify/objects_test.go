@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 func TestKindOf(t *testing.T) {
@@ -45,7 +47,7 @@ func TestObjectsOf(t *testing.T) {
 		for _, p := range c.prefixes {
 			r.Kubernetes = append(r.Kubernetes, Kubernetes{Prefix: p})
 		}
-		x := &content{report: r, live: newLiveSet(keyClass{}, 16), objects: map[string]int64{}}
+		x := &content{report: r, live: mvcc.NewLiveSet(mvcc.KeyClass{}, 16), objects: map[string]int64{}}
 		for _, key := range []string{"/registry/pods/a/b", "/registry/pods/a/c", "/kubernetes.io/pods/a/b", "/a/b/pods/a/b", "/registry/jobs/a/b"} {
 			x.count([]byte(key), 1)
 		}
@@ -58,7 +60,7 @@ func TestObjectsOf(t *testing.T) {
 
 // TestTooManyKinds: a database that no Kubernetes uses has no kinds, but may have very many keys that look like some.
 func TestTooManyKinds(t *testing.T) {
-	c := &content{report: &Report{Kubernetes: []Kubernetes{{Prefix: "/registry"}}}, live: newLiveSet(keyClass{}, 16), objects: map[string]int64{}}
+	c := &content{report: &Report{Kubernetes: []Kubernetes{{Prefix: "/registry"}}}, live: mvcc.NewLiveSet(mvcc.KeyClass{}, 16), objects: map[string]int64{}}
 	for i := range maxKinds {
 		c.count(fmt.Appendf(nil, "/registry/%d/a", i), 1)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 // Peeked is what a few pages of a database tell of it.
@@ -27,7 +28,7 @@ func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
 		return nil, err
 	}
 	p := &peeker{report: &Report{}}
-	var last revision
+	var last mvcc.Revision
 	err = db.Buckets(ctx, nil, func(b boltfile.Bucket) error {
 		if string(b.Name) != "key" {
 			return b.Visit(p)
@@ -36,7 +37,7 @@ func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
 		if err != nil || key == nil {
 			return err
 		}
-		if last, err = parseRevision(key); err != nil {
+		if last, err = mvcc.ParseRevision(key); err != nil {
 			return boltfile.Corrupt("key bucket: %v", err)
 		}
 		return nil
@@ -47,7 +48,7 @@ func Peek(ctx context.Context, r io.ReaderAt, size int64) (*Peeked, error) {
 	compact := max(p.report.CompactRevision, p.report.ScheduledCompactRevision)
 	return &Peeked{
 		// An empty etcd is at revision 1, and one whose last keys were deleted and compacted is where the compaction was.
-		Revision: max(last.main, compact, 1), CompactRevision: compact,
+		Revision: max(last.Main, compact, 1), CompactRevision: compact,
 		ConsistentIndex: p.index, Members: p.report.Members, ClusterVersion: p.report.ClusterVersion,
 	}, nil
 }

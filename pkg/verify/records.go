@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 )
 
 // This file reads what an etcd stores beside the keys of its clients: members, alarms, users. It is information only: an
@@ -55,7 +57,7 @@ func (c *content) memberEntry(id string, value []byte) {
 // alarmEntry decodes an etcdserverpb.AlarmMember{1: member id, 2: type}, which is the key.
 func (c *content) alarmEntry(key []byte) {
 	var id, kind uint64
-	err := eachField(key, func(n protowire.Number, _ []byte, varint uint64) error {
+	err := mvcc.EachField(key, func(n protowire.Number, _ []byte, varint uint64) error {
 		switch n {
 		case 1:
 			id = varint
@@ -80,7 +82,7 @@ func (c *content) alarmEntry(key []byte) {
 // userEntry decodes an authpb.User{1: name, 2: password, 3: roles}.
 func (c *content) userEntry(name string, value []byte) {
 	u := User{Name: name}
-	err := eachField(value, func(n protowire.Number, bytes []byte, _ uint64) error {
+	err := mvcc.EachField(value, func(n protowire.Number, bytes []byte, _ uint64) error {
 		if n == 3 {
 			u.Roles = append(u.Roles, string(bytes))
 		}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/boltfile"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/mvcc"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -42,7 +43,7 @@ type Options struct {
 	// Progress, if set, is called now and then, never concurrently.
 	Progress func(Progress)
 
-	// maxLiveSlots is changed by tests only.
+	// mvcc.MaxLiveSlots is changed by tests only.
 	maxLiveSlots int
 }
 
@@ -286,7 +287,7 @@ func (j *job) judgeTrailer(checker *snapshot.Checker, db *boltfile.File, dbErr e
 func (j *job) readDatabase(ctx context.Context, db *boltfile.File) error {
 	slots := j.o.maxLiveSlots
 	if slots == 0 {
-		slots = maxLiveSlots
+		slots = mvcc.MaxLiveSlots
 	}
 	return readContent(ctx, db, j.report, slots, !j.proven, j.o.Keep, j.tracker.add)
 }

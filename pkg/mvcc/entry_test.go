@@ -1,4 +1,4 @@
-package verify
+package mvcc
 
 import (
 	"testing"
@@ -27,7 +27,7 @@ func TestParseKeyValueIsAsStrictAsProtobuf(t *testing.T) {
 		"length beyond reason":    {[]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, false},
 		"varint of eleven digits": {append([]byte{0x10}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1), false},
 	} {
-		if _, err := parseKeyValue(c.data); (err == nil) != c.ok {
+		if _, err := ParseKeyValue(c.data); (err == nil) != c.ok {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -35,13 +35,13 @@ func TestParseKeyValueIsAsStrictAsProtobuf(t *testing.T) {
 
 func TestParseRevision(t *testing.T) {
 	good := append(bolttest.EntryKey(5), 't')
-	if r, err := parseRevision(good); err != nil || r.main != 7 || r.sub != 0 || !r.tombstone {
+	if r, err := ParseRevision(good); err != nil || r.Main != 7 || r.Sub != 0 || !r.Tombstone {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	for name, k := range map[string][]byte{
 		"short": good[:16], "long": append(good, 't'), "mark": append(bolttest.EntryKey(5), 'x'), "negative": append([]byte{0x80}, bolttest.EntryKey(5)[1:]...),
 	} {
-		if _, err := parseRevision(k); err == nil {
+		if _, err := ParseRevision(k); err == nil {
 			t.Errorf("%s: %x is accepted", name, k)
 		}
 	}
@@ -51,8 +51,8 @@ func TestParseRevision(t *testing.T) {
 func FuzzKeyValue(f *testing.F) {
 	f.Add(bolttest.EntryValue(1, 10))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if kv, err := parseKeyValue(data); err == nil && len(kv.key)+len(kv.value) > len(data) {
-			t.Errorf("key %q, value %q", kv.key, kv.value)
+		if kv, err := ParseKeyValue(data); err == nil && len(kv.Key)+len(kv.Value) > len(data) {
+			t.Errorf("key %q, value %q", kv.Key, kv.Value)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package verify
+package mvcc
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 // TestLiveSet compares the set, for random puts and deletions, with a map.
 func TestLiveSet(t *testing.T) {
-	for _, slots := range []int{8, 256, maxLiveSlots} {
+	for _, slots := range []int{8, 256, MaxLiveSlots} {
 		random := rand.New(rand.NewPCG(7, uint64(slots)))
 		type step struct {
 			key    string
@@ -24,16 +24,16 @@ func TestLiveSet(t *testing.T) {
 			}
 		}
 		total := 0
-		for todo := []keyClass{{}}; len(todo) > 0; todo = todo[1:] {
-			set := newLiveSet(todo[0], slots)
+		for todo := []KeyClass{{}}; len(todo) > 0; todo = todo[1:] {
+			set := NewLiveSet(todo[0], slots)
 			for _, s := range steps {
-				set.put([]byte(s.key), s.exists)
+				set.Put([]byte(s.key), s.exists)
 			}
 			total += set.used
 			if len(set.slots) > slots {
 				t.Fatalf("%d slots, want at most %d", len(set.slots), slots)
 			}
-			todo = append(todo, set.later...)
+			todo = append(todo, set.Later...)
 		}
 		if total != len(want) {
 			t.Errorf("%d slots: %d keys, want %d", slots, total, len(want))
