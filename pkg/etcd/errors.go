@@ -55,15 +55,17 @@ func message(m string) string {
 type Error struct {
 	Code    codes.Code
 	Message string
+
+	doubted bool // the client's certificate may be why the server hung up; often that is all that is heard
 }
 
 func (e *Error) Error() string { return e.Message }
 
 // IsTLS tells whether an error is about certificates: the server's was not
-// accepted here, or the client's there.
+// accepted here, or the client's there, or that may be why the server hung up.
 func IsTLS(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Code == codes.Unavailable && (strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: "))
+	return errors.As(err, &e) && e.Code == codes.Unavailable && (e.doubted || strings.Contains(e.Message, "tls: ") || strings.Contains(e.Message, "x509: "))
 }
 
 // doubt is what may be wrong with the client's certificate where the server hangs up.
@@ -104,10 +106,11 @@ func (c *Conn) plain(err error) error {
 	case strings.Contains(m, "remote error: "): // it says why
 	case strings.Contains(m, "server preface") && !c.secure && !strings.Contains(m, "HTTP/1.1 header") && c.speaksTLS():
 		e.Message += " (does this endpoint want https?)"
-	case strings.Contains(m, "server preface"):
+	case strings.Contains(m, "server preface") && !(c.secure && strings.Contains(m, "reset by peer")):
 		e.Message += " (is this the port of etcd's metrics, or of its peers?)"
 	case strings.Contains(m, "broken pipe"), strings.Contains(m, "reset by peer"), strings.Contains(m, "EOF"):
 		e.Message += c.doubt
+		e.doubted = c.doubt != ""
 	}
 	return err
 }
