@@ -32,6 +32,7 @@ func (b *buffers) Put(p *[]byte) {
 	for i, size := range bufferSizes {
 		if cap(*p) == size {
 			b.pools[i].Put(p)
+			return // from here on it is somebody else's
 		}
 	}
 }
