@@ -158,9 +158,9 @@ func (r *run) etcdUp(ctx context.Context, _ *plan.Task) error {
 
 // follow takes note of where the members are now.
 func (r *run) follow(p controlplane.ControlPlane) {
-	r.cfg.Plane = p
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.cfg.Plane = p
 	for name, st := range r.stages {
 		if m, ok := p.Member(strings.TrimPrefix(name, askPrefix)); ok {
 			st.Follow(m)

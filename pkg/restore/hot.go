@@ -183,6 +183,8 @@ func (r *run) nudge(ctx context.Context, nudged map[types.UID]bool) error {
 }
 
 func (r *run) etcdContainer(p pod) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, m := range r.cfg.Plane.Members {
 		if m.PodName == p.Name {
 			return m.Container

@@ -71,6 +71,8 @@ func (c *client) Log(context.Context, string, string, string, time.Time) (string
 func (c *client) Reverted(context.Context, workload) string { return "manager somebody" }
 
 func (c *client) Budget(_ context.Context, _, name string) (*policyv1.PodDisruptionBudget, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.budgets[name], c.alive()
 }
 
@@ -78,6 +80,8 @@ func (c *client) DeleteBudget(_ context.Context, b *policyv1.PodDisruptionBudget
 	if err := c.alive(); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.budgets, b.Name)
 	return nil
 }
@@ -86,6 +90,8 @@ func (c *client) CreateBudget(_ context.Context, b *policyv1.PodDisruptionBudget
 	if err := c.alive(); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if there := c.budgets[b.Name]; there != nil && there.DeletionTimestamp != nil {
 		return &leavingError{there}
 	}
