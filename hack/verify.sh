@@ -13,7 +13,7 @@ PASSED=0 FAILED=0 SKIPPED=0
 LOADER_GCC=12.2.0
 
 main() {
-  local checks=(format vet other-systems staticcheck lint loader reference tidy krew vulnerabilities) check
+  local checks=(format vet other-systems staticcheck lint loader reference tidy krew commits vulnerabilities) check
   if [ $# -gt 0 ]; then checks=("$@"); fi
   for check in "${checks[@]}"; do run "$check"; done
   echo "verify: $PASSED checks passed, $FAILED failed, $SKIPPED skipped in $SECONDS s"
@@ -101,6 +101,15 @@ check_tidy() {
 }
 
 check_krew() { go run ./hack/dist -check-template; }
+
+# Subjects since this commit; those before it are longer.
+COMMITS_SINCE=932ccc3c82e46803926512947bc0fcbe9f860c96
+check_commits() {
+  git merge-base --is-ancestor $COMMITS_SINCE HEAD 2>/dev/null || skip "the history since ${COMMITS_SINCE:0:7} is not here"
+  local long
+  long=$(git log --no-merges --format='%h %s' "$COMMITS_SINCE..HEAD" | awk '{ h = $1; s = substr($0, length(h) + 2); if (length(s) > 72) print h ": " length(s) " characters: " s }')
+  [ -z "$long" ] || { echo "a subject has at most 72 characters"; echo "$long"; exit 1; }
+}
 
 check_vulnerabilities() {
   (cd hack/tools && go build -o "$WORK/govulncheck" golang.org/x/vuln/cmd/govulncheck)
