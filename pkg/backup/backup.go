@@ -68,7 +68,7 @@ func Run(ctx context.Context, d Deps, cfg Config) (*Result, error) {
 	}
 	r.result.TotalSeconds = r.Now().Sub(r.started).Seconds()
 	if r.survey != nil && r.survey.Consistency == survey.Differs {
-		return r.result, fmt.Errorf("%w: %s", ErrDiffers, r.survey.Note)
+		return r.result, &DifferError{r.survey.Note, r.survey.Majority}
 	}
 	return r.result, nil
 }

@@ -120,6 +120,23 @@ type Plan struct {
 // but a member's data is not what the others have.
 var ErrDiffers = errors.New("members hold different data")
 
+// DifferError is ErrDiffers, with what the members' survey says.
+type DifferError struct {
+	Note     string
+	Majority bool // most members agree
+}
+
+func (e *DifferError) Error() string { return ErrDiffers.Error() + ": " + e.Note }
+func (e *DifferError) Unwrap() error { return ErrDiffers }
+
+// Hint says what the backup is worth, and what to do.
+func (e *DifferError) Hint() string {
+	if !e.Majority {
+		return "the file is good, but it is one member's word against another's: back up each with --member, and compare"
+	}
+	return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
+}
+
 // ErrNoSource says that no member can give a snapshot.
 type ErrNoSource struct {
 	Survey *survey.Survey

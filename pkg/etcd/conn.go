@@ -44,6 +44,15 @@ type Config struct {
 // TLS holds PEM blocks.
 type TLS struct{ CA, Cert, Key []byte }
 
+// FileError says that a TLS file cannot be read.
+type FileError struct{ Err error }
+
+func (e *FileError) Error() string { return "read TLS file: " + e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Hint says where the file's name comes from.
+func (e *FileError) Hint() string { return "check the files named by --cacert, --cert and --key" }
+
 // ReadTLS reads the three PEM files; cert and key may be empty together.
 func ReadTLS(ca, cert, key string) (*TLS, error) {
 	t := &TLS{}
@@ -56,7 +65,7 @@ func ReadTLS(ca, cert, key string) (*TLS, error) {
 		}
 		b, err := os.ReadFile(f.path)
 		if err != nil {
-			return nil, fmt.Errorf("read TLS file: %w", err)
+			return nil, &FileError{err}
 		}
 		*f.into = b
 	}

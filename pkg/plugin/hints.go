@@ -29,15 +29,12 @@ func hint(cmd *cobra.Command, err error) string {
 		nospace *backup.ErrNoSpace
 		source  *backup.ErrNoSource
 		other   *reach.NotPossible
-		refusal *restore.Refusal
 		outside *externalError
 		knows   interface{ Hint() string }
 	)
 	switch {
 	case errors.As(err, &knows) && knows.Hint() != "": // an error that knows a way out carries it
 		return knows.Hint()
-	case errors.As(err, &refusal) && refusal.Hint != "":
-		return refusal.Hint
 	case errors.As(err, &outside):
 		return outside.hint(cmd)
 	case errors.Is(err, errNoKubeconfig):
@@ -72,10 +69,6 @@ func hint(cmd *cobra.Command, err error) string {
 		return connectionHint(cmd, err)
 	case errors.As(err, &source) && source.Survey != nil:
 		return sourceHint(cmd, source.Survey)
-	case errors.Is(err, backup.ErrDiffers) && strings.Contains(err.Error(), "no majority"):
-		return "the file is good, but it is one member's word against another's: back up each with --member, and compare"
-	case errors.Is(err, backup.ErrDiffers):
-		return "the file is good: it holds what most members agree on; the member that differs has to be replaced"
 	case errors.Is(err, restore.ErrDiffers):
 		return "everything serves; find the member that differs with: kubectl etcd status --hashes, and replace it with: kubectl etcd restore --member NAME"
 	case errors.Is(err, restore.ErrMiscounted):
@@ -84,8 +77,6 @@ func hint(cmd *cobra.Command, err error) string {
 		return "the data is restored; look at their pods, and at what the namespace's events say"
 	case errors.As(err, &other):
 		return wayHint(cmd, err)
-	case strings.Contains(err.Error(), "read TLS file: "):
-		return "check the files named by --cacert, --cert and --key"
 	}
 	return verifyHint(cmd, err)
 }
@@ -115,12 +106,12 @@ func rightsHint(cmd *cobra.Command, err error) string {
 
 // wayHint names the ways that were not tried.
 func wayHint(cmd *cobra.Command, err error) string {
-	if strings.Contains(err.Error(), "--pod-timeout") {
+	if errors.Is(err, reach.ErrLate) && cmd.Flags().Lookup("pod-timeout") != nil {
 		return "the node may be busy: raise --pod-timeout"
 	}
 	f := cmd.Flags().Lookup("via")
 	if f == nil { // a restore has no other way
-		if cmd.Flags().Lookup("skip-member") != nil && strings.Contains(err.Error(), " is not ready") {
+		if cmd.Flags().Lookup("skip-member") != nil && errors.Is(err, reach.ErrNotReady) {
 			return "bring the node back; or leave its member out with --skip-member, and replace it later with --member"
 		}
 		return "it takes a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
@@ -135,7 +126,7 @@ func wayHint(cmd *cobra.Command, err error) string {
 	})
 	var ways []string
 	for _, w := range []struct{ name, needs string }{{"agent", "a pod"}, {"forward", "a Secret with etcd's certificates"}, {"exec", "a shell in etcd's image"}} {
-		if w.name != used && !(w.name == "exec" && (only || strings.Contains(err.Error(), "image has no shell"))) {
+		if w.name != used && !(w.name == "exec" && (only || errors.Is(err, reach.ErrNoShell))) {
 			ways = append(ways, "--via="+w.name+" ("+w.needs+")")
 		}
 	}

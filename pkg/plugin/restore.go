@@ -218,7 +218,7 @@ func (o *restoreOptions) replaceInstead(ctx context.Context, d restore.Deps) (bo
 	if o.yes || len(o.cfg.Members) > 1 || o.dryRun == "client" {
 		return false, &restore.Refusal{
 			Reason: "restore member from a snapshot: the other members have quorum and all of the data; restored from a snapshot it would be another cluster's",
-			Hint:   "replace it without the snapshot: leave out --from; or take all members back to the snapshot: leave out --member",
+			Way:    "replace it without the snapshot: leave out --from; or take all members back to the snapshot: leave out --member",
 		}
 	}
 	o.app.say("The other members have quorum and all of the data. The snapshot is not needed, and a member restored from it would be another cluster's.")
@@ -286,11 +286,11 @@ func (o *restoreOptions) prepare(ctx context.Context) (restore.Deps, error) {
 func safetyFolder(path string) error {
 	const hint = "name another folder with --safety-backup"
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return &restore.Refusal{Reason: "find folder for the safety backup: " + path + " is none", Hint: hint}
+		return &restore.Refusal{Reason: "find folder for the safety backup: " + path + " is none", Way: hint}
 	}
 	f, err := os.CreateTemp(path, ".kubectl-etcd-")
 	if err != nil {
-		return &restore.Refusal{Reason: fmt.Sprintf("write to the folder for the safety backup: %v", err), Hint: hint}
+		return &restore.Refusal{Reason: fmt.Sprintf("write to the folder for the safety backup: %v", err), Way: hint}
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

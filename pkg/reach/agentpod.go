@@ -167,7 +167,7 @@ func (l *agentLink) arch(ctx context.Context) (string, error) {
 	}
 	for _, cond := range node.Status.Conditions {
 		if cond.Type == corev1.NodeReady && cond.Status != corev1.ConditionTrue {
-			return "", notPossible("node %s is not ready: %s", l.member.Node, cond.Message)
+			return "", notPossible("node %s %w: %s", l.member.Node, ErrNotReady, cond.Message)
 		}
 	}
 	return node.Status.NodeInfo.Architecture, nil
@@ -202,8 +202,8 @@ func (l *agentLink) waitRunning(whole context.Context) error {
 				return fmt.Errorf("wait for utility pod %s on node %s: %w; last seen: %s", l.target.Pod, l.member.Node, context.Cause(whole), last)
 			}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return notPossible("wait for utility pod %s on node %s: not running after %s; last seen: %s%s",
-					l.target.Pod, l.member.Node, l.opts.StartTimeout, last, l.lastEvent(ctx))
+				return notPossible("wait for utility pod %s on node %s: %w %s; last seen: %s%s",
+					l.target.Pod, l.member.Node, ErrLate, l.opts.StartTimeout, last, l.lastEvent(ctx))
 			}
 			return ctx.Err()
 		case <-tick.C:

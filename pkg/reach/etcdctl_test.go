@@ -367,7 +367,7 @@ func TestNotFound(t *testing.T) {
 	if _, err := l.Query(t.Context(), Question{Status: true}); !errors.Is(err, errNoTool) {
 		t.Errorf("an image without etcdctl: %v", err)
 	}
-	if err := l.try(t.Context(), errNoShell, "sh", "-c", "exit 0"); !errors.Is(err, errNoShell) {
+	if err := l.try(t.Context(), ErrNoShell, "sh", "-c", "exit 0"); !errors.Is(err, ErrNoShell) {
 		t.Errorf("an image without a shell: %v", err)
 	}
 }

@@ -51,14 +51,15 @@ func (l *execLink) Close(context.Context) error { return nil }
 // asked, not that there is none.
 func HasShell(ctx context.Context, c *Clients, m controlplane.Member) (bool, error) {
 	l := &execLink{clients: c, member: m}
-	err := l.try(ctx, errNoShell, "sh", "-c", "exit 0")
-	if errors.Is(err, errNoShell) {
+	err := l.try(ctx, ErrNoShell, "sh", "-c", "exit 0")
+	if errors.Is(err, ErrNoShell) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-var errNoShell = errors.New("the member's image has no shell")
+// ErrNoShell says that exec alone cannot take a snapshot.
+var ErrNoShell = errors.New("the member's image has no shell")
 
 // try runs a harmless command; missing is returned when there is no such program.
 func (l *execLink) try(ctx context.Context, missing error, args ...string) error {
@@ -106,7 +107,7 @@ func openExec(ctx context.Context, c *Clients, m controlplane.Member, o Options)
 	for _, t := range []struct {
 		missing error
 		args    []string
-	}{{errNoShell, []string{"sh", "-c", "exit 0"}}, {errNoTool, []string{"etcdctl", "version"}}} {
+	}{{ErrNoShell, []string{"sh", "-c", "exit 0"}}, {errNoTool, []string{"etcdctl", "version"}}} {
 		err := l.try(ctx, t.missing, t.args...)
 		if errors.Is(err, t.missing) {
 			return nil, &NotPossible{Err: err}

@@ -302,6 +302,12 @@ type NotPossible struct{ Err error }
 func (e *NotPossible) Error() string { return e.Err.Error() }
 func (e *NotPossible) Unwrap() error { return e.Err }
 
+// What keeps a utility pod from being made, or from starting in time.
+var (
+	ErrNotReady = errors.New("is not ready")      // its node
+	ErrLate     = errors.New("not running after") // as long as a pod is given
+)
+
 func notPossible(format string, args ...any) error {
 	return &NotPossible{Err: fmt.Errorf(format, args...)}
 }

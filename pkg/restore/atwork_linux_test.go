@@ -44,8 +44,8 @@ func TestBusy(t *testing.T) {
 			}
 			err = inTheWay(t.Context(), Deps{Place: operation.Cluster{Coord: coord}, Report: silent{t}, Now: func() time.Time { return now }}, o, "it is in the way")
 			var refusal *Refusal
-			if !errors.As(err, &refusal) || refusal.Reason != c.reason || !strings.HasPrefix(refusal.Hint, c.hint) {
-				t.Errorf("%v; hint: %s", err, refusal.Hint)
+			if !errors.As(err, &refusal) || refusal.Reason != c.reason || !strings.HasPrefix(refusal.Hint(), c.hint) {
+				t.Errorf("%v; hint: %s", err, refusal.Hint())
 			}
 		})
 	}

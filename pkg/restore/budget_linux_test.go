@@ -41,7 +41,7 @@ func TestBudgetThatLeaves(t *testing.T) {
 	r.cfg.Timeout = 15 * time.Second
 	err := run.Run(t.Context(), r.op)
 	var refused *Refusal
-	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, guard) || !strings.Contains(refused.Hint, "kubectl patch poddisruptionbudget -n "+testNamespace+" "+name) {
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, guard) || !strings.Contains(refused.Hint(), "kubectl patch poddisruptionbudget -n "+testNamespace+" "+name) {
 		t.Fatalf("counts as restored: %v", err)
 	}
 	go func() {

@@ -231,13 +231,16 @@ func decodeShared(o *plan.Operation) (*Shared, error) {
 // Refusal is a reason not to begin, with a way out where there is one.
 type Refusal struct {
 	Reason string
-	Hint   string
+	Way    string // the way out; "": none
 }
 
 func (e *Refusal) Error() string { return e.Reason }
 
+// Hint says the way out.
+func (e *Refusal) Hint() string { return e.Way }
+
 func refuse(hint, format string, args ...any) error {
-	return &Refusal{Reason: fmt.Sprintf(format, args...), Hint: hint}
+	return &Refusal{Reason: fmt.Sprintf(format, args...), Way: hint}
 }
 
 // margin is how far the restored revision is put above the highest that is

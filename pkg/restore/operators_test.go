@@ -63,8 +63,8 @@ func TestSupported(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 			for _, h := range c.hint {
-				if !strings.Contains(r.Hint, h) {
-					t.Errorf("hint %q lacks %q", r.Hint, h)
+				if !strings.Contains(r.Hint(), h) {
+					t.Errorf("hint %q lacks %q", r.Hint(), h)
 				}
 			}
 		})
@@ -103,7 +103,7 @@ func TestLetGo(t *testing.T) {
 			c.cfg.Plane = controlplane.ControlPlane{Namespace: "team-a", Name: "main-etcd", Manager: c.set}
 			err := sc.letGo(c.cfg)
 			var r *Refusal
-			if c.refused != errors.As(err, &r) || c.refused && !strings.Contains(r.Hint, clusterAnnotation) {
+			if c.refused != errors.As(err, &r) || c.refused && !strings.Contains(r.Hint(), clusterAnnotation) {
 				t.Errorf("%v", err)
 			}
 			if !slices.EqualFunc(sc.notes, c.notes, strings.Contains) {

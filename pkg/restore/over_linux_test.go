@@ -39,7 +39,7 @@ func TestEmpty(t *testing.T) {
 
 			second, c2 := w.again()
 			var refusal *Refusal
-			if err := second.runs(t.Context()); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "--from SNAPSHOT") {
+			if err := second.runs(t.Context()); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint(), "--from SNAPSHOT") {
 				t.Fatalf("given up: %v", err)
 			}
 			if second.src, err = prove(t.Context(), other, false); err != nil {
@@ -97,7 +97,7 @@ func TestAbandonAtZero(t *testing.T) {
 	tells(t, err, "disruption budget", "abandon -n team-a op1", "!writer", "!SNAPSHOT")
 	second, c2 := w.again()
 	var refusal *Refusal
-	if err := second.runs(t.Context()); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "scale statefulset/kube-etcd --replicas=1") {
+	if err := second.runs(t.Context()); !errors.As(err, &refusal) || !strings.Contains(refusal.Hint(), "scale statefulset/kube-etcd --replicas=1") {
 		t.Fatalf("given up: %v", err)
 	}
 	if err := c2.Scale(t.Context(), etcdSet, 1); err != nil {

@@ -45,7 +45,7 @@ func TestKnowPeers(t *testing.T) {
 			}
 			var refused *Refusal
 			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "member a are not known") ||
-				!strings.Contains(refused.Hint, "--initial-advertise-peer-urls") || !strings.Contains(refused.Hint, "a=URL in --initial-cluster") {
+				!strings.Contains(refused.Hint(), "--initial-advertise-peer-urls") || !strings.Contains(refused.Hint(), "a=URL in --initial-cluster") {
 				t.Errorf("%v", err)
 			}
 		})

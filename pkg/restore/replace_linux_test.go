@@ -114,7 +114,7 @@ func TestReplaceMoved(t *testing.T) {
 	r.cfg.Timeout = 2*lookEvery + 2*time.Second
 	err = r.runner(c).Run(t.Context(), r.op)
 	var refused *Refusal
-	if !errors.As(err, &refused) || !strings.Contains(refused.Hint, "certificate") {
+	if !errors.As(err, &refused) || !strings.Contains(refused.Hint(), "certificate") {
 		t.Fatalf("no way out: %v", err)
 	}
 	for _, says := range []string{"not after", "192.0.2.7", "no snapshot was sent to it", "which was asked, says: "} {

@@ -40,8 +40,8 @@ func (r *run) stopped(err error, unsaved error) error {
 	}
 	var said []string
 	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.Hint != "" {
-		said = append(said, refusal.Hint)
+	if errors.As(err, &refusal) && refusal.Hint() != "" {
+		said = append(said, refusal.Hint())
 	}
 	down := down(r.op)
 	if len(down) == 0 {

@@ -109,8 +109,8 @@ func TestWhole(t *testing.T) {
 			case c.want == "" && err == nil:
 			case refusal == nil || c.want == "":
 				t.Errorf("%v", err)
-			case !strings.Contains(refusal.Reason, c.want) || !strings.HasPrefix(refusal.Hint, c.hint):
-				t.Errorf("%q, %q", refusal.Reason, refusal.Hint)
+			case !strings.Contains(refusal.Reason, c.want) || !strings.HasPrefix(refusal.Hint(), c.hint):
+				t.Errorf("%q, %q", refusal.Reason, refusal.Hint())
 			}
 		})
 	}

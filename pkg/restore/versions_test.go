@@ -79,7 +79,7 @@ func TestStartable(t *testing.T) {
 				return
 			}
 			var r *Refusal
-			if !errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) || !strings.Contains(r.Hint, "give StatefulSet kube-etcd an image of etcd 3.") {
+			if !errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) || !strings.Contains(r.Hint(), "give StatefulSet kube-etcd an image of etcd 3.") {
 				t.Errorf("%v, %+v", err, r)
 			}
 		})

@@ -46,7 +46,7 @@ func TestUnanswered(t *testing.T) {
 			switch {
 			case c.refused == "" && err != nil:
 				t.Error(err)
-			case c.refused != "" && (!errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) || !strings.Contains(r.Hint, c.hint)):
+			case c.refused != "" && (!errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) || !strings.Contains(r.Hint(), c.hint)):
 				t.Errorf("%#v", err)
 			}
 		})
