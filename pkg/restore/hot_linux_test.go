@@ -27,7 +27,7 @@ func TestHotRestore(t *testing.T) {
 			}
 			w.isHotRestored(r)
 			apps.goOn(t, r.sh.OutageEnded)
-			t.Logf("%d writes acknowledged, the longest silence was %v; journalled: %v", apps.acked, apps.longest.Round(time.Millisecond), r.sh.OutageEnded.Sub(r.sh.OutageBegan).Round(time.Millisecond))
+			t.Logf("%s; journalled: %v", apps, r.sh.OutageEnded.Sub(r.sh.OutageBegan).Round(time.Millisecond))
 			if err := r.runner(c).Undo(t.Context(), r.op); err == nil {
 				t.Error("undone, although the new cluster has served")
 			}

@@ -248,6 +248,12 @@ func (a *applications) acknowledged() {
 	a.longest, a.last, a.acked = max(a.longest, now.Sub(a.last)), now, a.acked+1
 }
 
+func (a *applications) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprintf("%d writes acknowledged, the longest silence was %v", a.acked, a.longest.Round(time.Millisecond))
+}
+
 // goOn waits for a write after that moment.
 func (a *applications) goOn(t *testing.T, after time.Time) {
 	t.Helper()
