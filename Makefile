@@ -88,11 +88,15 @@ testbed: ## a Docker engine and the node image that clusters are made of (eleven
 testbed-bin: ## only etcd's own programs, which the unit tests start
 	hack/testbed/binaries.sh tools
 
+.PHONY: compiler
+compiler: ## a C compiler, which the race detector needs
+	hack/testbed/compiler.sh
+
 # ---- test ----------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: build testbed-bin testbed ## every test: unit, streaming, dist, e2e
-	go run ./hack/suites unit streaming dist e2e
+test: build testbed-bin testbed compiler ## every test: unit, streaming, race, dist, e2e
+	go run ./hack/suites unit streaming race dist e2e
 
 .PHONY: unit
 unit: testbed-bin $(AGENTS) ## tests without a cluster, but with real etcd processes (RUN=regexp; LOAD=6 beside six busy loops)
@@ -101,6 +105,10 @@ unit: testbed-bin $(AGENTS) ## tests without a cluster, but with real etcd proce
 .PHONY: streaming
 streaming: ## transfers against the real streaming server, with faults on both legs (RUN=regexp)
 	go run ./hack/suites -run '$(RUN)' streaming
+
+.PHONY: race
+race: testbed-bin compiler $(AGENTS) ## what starts goroutines, under the race detector; it needs a C compiler (RUN=regexp)
+	go run ./hack/suites -run '$(RUN)' race
 
 .PHONY: dist-test
 dist-test: $(AGENTS) ## a release archive for this machine: the same twice, unpacks, runs

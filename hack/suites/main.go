@@ -26,16 +26,24 @@ type suite struct {
 	args  []string
 	// beside the suite before it: it waits most of the time, for links that are stalled on purpose.
 	beside bool
+	// cgo: it is what the race detector links with. Without a compiler the suite fails.
+	cgo bool
 	// longer are tests that run only when they are asked for by name, and in `make e2e-full`: those of what others stand on, large
 	// and slow transfers, variants and faults that take their time.
 	longer string
 }
+
+// races are the packages that start goroutines. Of the restores' tests the longest are left out: they wait most of the time, for what
+// the others do, too.
+var races = []string{"-race", "-p=4", "-parallel=4", "-timeout=15m", "-skip=^(TestInterrupted|TestReplace[A-Z]|TestTakeBack|TestStagedLate|TestDiffers)",
+	"./pkg/restore", "./pkg/agent", "./pkg/backup", "./pkg/etcd", "./pkg/operation", "./pkg/plan", "./pkg/reach", "./pkg/survey", "./hack/suites"}
 
 var suites = []suite{
 	// The package that takes longest begins first. More packages and tests run at the same time than there are processors: most
 	// of it is waiting for members to elect, to notice, and to start.
 	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-p=4", "-parallel=4", "-timeout=15m", "./pkg/restore", "./..."}},
 	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
+	{name: "race", about: "what starts goroutines, under the race detector", dir: ".", args: races, cgo: true},
 	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
 	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=60m", "-tags=e2e", "./test/e2e/..."}, longer: "^(TestUserCluster|TestBig|TestSlow|TestStage|TestRestore(Long|Variants|Ways|Interrupted|HotInterrupted))"},
 }

@@ -36,6 +36,9 @@ func (s suite) run(ctx context.Context, pattern string, p *printer) (got counts,
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir, cmd.Stderr = s.dir, os.Stderr
+	if s.cgo {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	// An interrupt is passed on once, and tests get the time to take their clusters and processes down.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }

@@ -51,8 +51,11 @@ docker_answers() { timeout 20 docker info >/dev/null 2>&1; }
 install_packages() {
   local pair missing=()
   for pair; do command -v "${pair#*:}" >/dev/null || missing+=("${pair%%:*}"); done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  say "installing ${missing[*]}"
-  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
-    >"$TESTBED/log/apt.log" 2>&1 || die "apt-get install ${missing[*]} failed: $TESTBED/log/apt.log"
+  [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+apt_install() {
+  say "installing $*"
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } \
+    >"$TESTBED/log/apt.log" 2>&1 || die "apt-get install $* failed: $TESTBED/log/apt.log"
 }
