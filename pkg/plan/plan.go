@@ -125,13 +125,19 @@ func (t *Task) Remember(ctx context.Context, v any) error {
 	return t.save(ctx)
 }
 
+// Commit makes the step that runs a point of no return, and journals why: clients may have seen now what it has done.
+func (t *Task) Commit(ctx context.Context, why any) error {
+	t.Step.Commit = true
+	return t.Remember(ctx, why)
+}
+
 // Recall reads what Remember wrote; false means that nothing was, so nothing was changed.
-func (t *Task) Recall(v any) (bool, error) {
-	if len(t.Record) == 0 {
+func (s *Step) Recall(v any) (bool, error) {
+	if len(s.Record) == 0 {
 		return false, nil
 	}
-	if err := json.Unmarshal(t.Record, v); err != nil {
-		return false, fmt.Errorf("decode record of step %s: %w", t.ID, err)
+	if err := json.Unmarshal(s.Record, v); err != nil {
+		return false, fmt.Errorf("decode record of step %s: %w", s.ID, err)
 	}
 	return true, nil
 }

@@ -206,7 +206,12 @@ func (h *hosted) replace(c *client) (*run, error) {
 		return nil, err
 	}
 	r.sh.StatefulSet, r.sh.Replicas = testSet, 3
-	r.op = &plan.Operation{ID: "op1", Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned, Steps: replaceSteps(m.Name)}
+	r.op = &plan.Operation{ID: "op1", Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
+	b := plan.NewBuilder(r.actions())
+	replaceSteps(b, m.Name)
+	if r.op.Steps, err = b.Steps(); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

@@ -24,39 +24,29 @@ const (
 
 // hotSteps is the plan of a restore under running API servers: all members are frozen, their data exchanged, and they
 // are killed, so that their pods start them again on the new data.
-func hotSteps(sc *scene, sh *Shared, cfg Config) []plan.Step {
-	var out []plan.Step
-	add := func(kind, object, what, back string, outage bool) {
-		id := kind
-		if object != "" {
-			id += "/" + object
-		}
-		out = append(out, plan.Step{ID: id, Kind: kind, Object: object, What: what, Back: back, Outage: outage, State: plan.Pending})
-	}
-	add(kindInspect, "", "start a utility pod at each member's volume, with hostPID; look at data, space and revisions", "remove the utility pods", false)
-	add(kindHotCheck, "", "find each member's etcd among its node's processes; try whether its file system can exchange folders at once", "", false)
+func hotSteps(b *plan.Builder, sc *scene, sh *Shared, cfg Config) {
+	b.Add(kindInspect, "", "start a utility pod at each member's volume, with hostPID; look at data, space and revisions", plan.Back("remove the utility pods"))
+	b.Add(kindHotCheck, "", "find each member's etcd among its node's processes; try whether its file system can exchange folders at once")
 	if cfg.Safety != "" {
-		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "", false)
+		b.Add(kindSafety, "", "back up what answers now, into "+cfg.Safety)
 	}
 	for _, m := range sh.Members {
-		add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built", false)
+		b.Add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), plan.Back("remove what was built"))
 	}
-	add(kindHotSwitch, "", "freeze etcd on all members; when all are frozen, exchange old data and new, and kill it, so that its pods start it again",
-		"exchange them back, as long as the new cluster has not had a leader; after that, only forward", true)
-	add(kindHotUp, "", "wait until all members are one healthy cluster; from its first leader on, only forward", "", true)
-	add(kindAlarms, "", "disarm alarms that came with the snapshot", "", false)
-	add(kindHotServe, "", "wait until all writers are ready; none was stopped", "", false)
+	b.Add(kindHotSwitch, "", "freeze etcd on all members; when all are frozen, exchange old data and new, and kill it, so that its pods start it again", plan.Back("exchange them back, as long as the new cluster has not had a leader; after that, only forward"), plan.Outage)
+	b.Add(kindHotUp, "", "wait until all members are one healthy cluster; from its first leader on, only forward", plan.Outage)
+	b.Add(kindAlarms, "", "disarm alarms that came with the snapshot")
+	b.Add(kindHotServe, "", "wait until all writers are ready; none was stopped")
 	if sc.access != nil {
-		add(kindCaches, "", whatCaches, "", false)
+		b.Add(kindCaches, "", whatCaches)
 	}
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {
-			add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "", false)
+			b.Add(kindRestart, w.Namespace+"/"+w.ID(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()))
 		}
 	}
-	add(kindCompare, "", "compare the members' data at one revision", "", false)
-	add(kindFinish, "", "remove the utility pods; the old data stays on the volumes", "", false)
-	return out
+	b.Add(kindCompare, "", "compare the members' data at one revision")
+	b.Add(kindFinish, "", "remove the utility pods; the old data stays on the volumes")
 }
 
 func (r *run) hotActions() map[string]plan.Action {
@@ -133,11 +123,9 @@ func (r *run) hotUp(ctx context.Context, t *plan.Task) error {
 
 // hotSeen journals that the new cluster has had a leader, when it is first seen to.
 func (r *run) hotSeen(ctx context.Context, t *plan.Task, s *survey.Survey) error {
-	sw := r.stepOf(kindHotSwitch)
 	for _, m := range s.Members {
-		if !sw.Commit && m.Status != nil && m.Status.ClusterID.String() == r.sh.ClusterID && m.Status.Leader != 0 {
-			sw.Commit = true
-			return t.Remember(ctx, m.Name)
+		if !r.op.Committed() && m.Status != nil && m.Status.ClusterID.String() == r.sh.ClusterID && m.Status.Leader != 0 {
+			return t.Commit(ctx, m.Name)
 		}
 	}
 	return nil

@@ -179,7 +179,7 @@ func (w *hotWorld) operateHot(c *client) *run {
 	r := w.operate(c)
 	r.c, r.cfg.Hot, r.sh.Hot = hotClient{c, w}, true, true
 	sc := &scene{controllers: []controlplane.Writer{{Kind: manager.kind, Namespace: manager.namespace, Name: manager.name, Replicas: 1}}}
-	r.op.Steps = hotSteps(sc, r.sh, r.cfg)
+	r.op.Steps = w.planned(r, sc)
 	return r
 }
 

@@ -71,8 +71,17 @@ func (w *world) plan(c *client, id string, raw bool, seen int64, change func(*Co
 	r.sh = share(r.cfg, sc, src, seen)
 	r.op = &plan.Operation{ID: id, Target: r.cfg.Plane.ID(), Created: time.Now(), Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + id
-	r.op.Steps = steps(sc, r.sh, r.cfg)
+	r.op.Steps = w.planned(r, sc)
 	return r
+}
+
+func (w *world) planned(r *run, sc *scene) []plan.Step {
+	w.t.Helper()
+	steps, err := r.planned(sc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return steps
 }
 
 func (r *run) runner(c *client) *plan.Runner {

@@ -140,7 +140,7 @@ func (r *run) unpause(ctx context.Context, step *plan.Step) error {
 		return nil
 	}
 	var rec paused
-	if known, err := (&plan.Task{Step: step}).Recall(&rec); err != nil || !known {
+	if known, err := step.Recall(&rec); err != nil || !known {
 		return err
 	}
 	return r.c.SetPausedUntil(ctx, rec.Cluster, rec.Until)

@@ -20,7 +20,7 @@ import (
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	const golden = "testdata/plans.txt"
-	all := func(change func(*scene, *Shared, *Config)) (*scene, *Shared, Config) {
+	all := func(hot bool, change func(*scene, *Shared, *Config)) ([]plan.Step, error) {
 		writer := func(kind, name string, replicas int32) controlplane.Writer {
 			return controlplane.Writer{Kind: kind, Namespace: "team-a", Name: name, Replicas: replicas, Why: "--etcd-servers"}
 		}
@@ -36,29 +36,38 @@ func TestPlans(t *testing.T) {
 			Hosted: &hostedCluster{Cluster: "clusters/a", ControlPlane: "team-a/a"}}
 		cfg := Config{Safety: "file:safety"}
 		change(sc, sh, &cfg)
-		return sc, sh, cfg
+		cfg.Hot = hot
+		return (&run{sh: sh, cfg: cfg}).planned(sc)
 	}
 	var out strings.Builder
-	show := func(name string, steps []plan.Step) {
-		out.WriteString("# " + name + "\n")
-		for _, s := range steps {
-			b, err := json.Marshal(s)
+	show := func(name string) func([]plan.Step, error) {
+		return func(steps []plan.Step, err error) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out.Write(append(b, '\n'))
+			out.WriteString("# " + name + "\n")
+			for _, s := range steps {
+				b, err := json.Marshal(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out.Write(append(b, '\n'))
+			}
 		}
 	}
-	show("cold", steps(all(func(*scene, *Shared, *Config) {})))
-	show("cold, of the least", steps(all(func(sc *scene, sh *Shared, cfg *Config) {
+	const cold, hot = false, true
+	show("cold")(all(cold, func(*scene, *Shared, *Config) {}))
+	show("cold, of the least")(all(cold, func(sc *scene, sh *Shared, cfg *Config) {
 		*sc, sh.Hosted, cfg.Safety = scene{set: &appsv1.StatefulSet{}}, nil, ""
-	})))
-	show("cold, the old data is discarded", steps(all(func(_ *scene, sh *Shared, _ *Config) { sh.DiscardOld = true })))
-	show("cold, volumes of one pod at a time", steps(all(func(_ *scene, sh *Shared, _ *Config) { sh.StageLate = true })))
-	show("cold, both", steps(all(func(_ *scene, sh *Shared, _ *Config) { sh.DiscardOld, sh.StageLate = true, true })))
-	show("hot", hotSteps(all(func(*scene, *Shared, *Config) {})))
-	show("hot, of the least", hotSteps(all(func(sc *scene, _ *Shared, cfg *Config) { *sc, cfg.Safety = scene{}, "" })))
-	show("replace", replaceSteps("etcd-0"))
+	}))
+	show("cold, the old data is discarded")(all(cold, func(_ *scene, sh *Shared, _ *Config) { sh.DiscardOld = true }))
+	show("cold, volumes of one pod at a time")(all(cold, func(_ *scene, sh *Shared, _ *Config) { sh.StageLate = true }))
+	show("cold, both")(all(cold, func(_ *scene, sh *Shared, _ *Config) { sh.DiscardOld, sh.StageLate = true, true }))
+	show("hot")(all(hot, func(*scene, *Shared, *Config) {}))
+	show("hot, of the least")(all(hot, func(sc *scene, _ *Shared, cfg *Config) { *sc, cfg.Safety = scene{}, "" }))
+	b := plan.NewBuilder((&run{}).actions())
+	replaceSteps(b, "etcd-0")
+	show("replace")(b.Steps())
 
 	if os.Getenv("PLANS") == "write" {
 		if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {

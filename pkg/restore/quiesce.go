@@ -195,13 +195,14 @@ func isClosed(c <-chan struct{}) bool {
 // quietFor is how long nobody may write: controllers that come by now and then do so every few seconds.
 const quietFor = 10 * time.Second
 
-func (r *run) scaleBack(ctx context.Context, t *plan.Task) error {
-	w, err := parseWorkload(t.Object)
+// scaleBack gives a writer back what the step took from it.
+func (r *run) scaleBack(ctx context.Context, down *plan.Step) error {
+	w, err := parseWorkload(down.Object)
 	if err != nil {
 		return err
 	}
 	var rec replicasRecord
-	if known, err := t.Recall(&rec); err != nil || !known {
+	if known, err := down.Recall(&rec); err != nil || !known {
 		return err
 	}
 	err = r.c.Scale(ctx, w, rec.Replicas)
@@ -218,7 +219,7 @@ func (r *run) scaleUp(ctx context.Context, t *plan.Task) error {
 	if down == nil {
 		return fmt.Errorf("read journal: step %s has no record of how many replicas there were", t.ID)
 	}
-	return r.scaleBack(ctx, &plan.Task{Step: &plan.Step{ID: t.ID, Object: t.Object, Record: down.Record}})
+	return r.scaleBack(ctx, down)
 }
 
 func splitName(object string) (namespace, name string) {
@@ -248,9 +249,9 @@ func (r *run) budgetAway(ctx context.Context, t *plan.Task) error {
 	return r.c.DeleteBudget(ctx, b)
 }
 
-func (r *run) budgetCreate(ctx context.Context, t *plan.Task) error {
+func (r *run) budgetCreate(ctx context.Context, away *plan.Step) error {
 	var saved policyv1.PodDisruptionBudget
-	if known, err := t.Recall(&saved); err != nil || !known {
+	if known, err := away.Recall(&saved); err != nil || !known {
 		return err
 	}
 	return r.budgetAnew(ctx, &saved)
@@ -261,7 +262,7 @@ func (r *run) budgetBack(ctx context.Context, t *plan.Task) error {
 	if away == nil {
 		return fmt.Errorf("read journal: step %s has no record of the budget", t.ID)
 	}
-	return r.budgetCreate(ctx, &plan.Task{Step: away})
+	return r.budgetCreate(ctx, away)
 }
 
 // retain keeps the volumes of a StatefulSet that would delete them at 0 replicas,
@@ -294,7 +295,7 @@ func (r *run) retainBack(ctx context.Context, rec *plan.Step) error {
 		return nil
 	}
 	var p *appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy
-	if known, err := (&plan.Task{Step: rec}).Recall(&p); err != nil || !known || p == nil {
+	if known, err := rec.Recall(&p); err != nil || !known || p == nil {
 		return err
 	}
 	return r.c.SetRetention(ctx, r.etcdSet(), p.WhenScaled)

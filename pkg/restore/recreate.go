@@ -54,7 +54,7 @@ func (r *run) parallelBack(ctx context.Context, rec *plan.Step) error {
 		return nil
 	}
 	saved := &appsv1.StatefulSet{}
-	if known, err := (&plan.Task{Step: rec}).Recall(saved); err != nil || !known {
+	if known, err := rec.Recall(saved); err != nil || !known {
 		return err
 	}
 	return r.recreate(ctx, saved, saved.Spec.PodManagementPolicy)

@@ -30,13 +30,13 @@ type Replacement struct {
 
 // The kinds of steps of a replacement; their ids are as in a restore.
 const (
-	kindLook   = "replace-inspect"
-	kindLeave  = "leave"
-	kindJoin   = "join"
-	kindSeed   = "seed"
-	kindInsert = "replace-switch"
-	kindAwake  = "restart-pod"
-	kindSync   = "sync"
+	kindReplaceInspect = "replace-inspect"
+	kindLeave          = "leave"
+	kindJoin           = "join"
+	kindSeed           = "seed"
+	kindReplaceSwitch  = "replace-switch"
+	kindRestartPod     = "restart-pod"
+	kindSync           = "sync"
 )
 
 // PrepareReplace looks at the cluster and plans to replace the one member that
@@ -87,7 +87,11 @@ func PrepareReplace(ctx context.Context, d Deps, cfg Config) (*Prepared, error) 
 	r.sh.StatefulSet, r.sh.Replicas = set.Name, orOne(set.Spec.Replicas)
 	now := d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: cfg.Plane.ID(), Created: now, Phase: plan.Planned}
-	r.op.Steps = replaceSteps(m.Name)
+	b := plan.NewBuilder(r.actions())
+	replaceSteps(b, m.Name)
+	if r.op.Steps, err = b.Steps(); err != nil {
+		return nil, err
+	}
 	return &Prepared{run: r, Operation: r.op, Shared: r.sh}, nil
 }
 
@@ -120,26 +124,15 @@ func shareReplace(cfg Config, m controlplane.Member, s *survey.Survey) (*Shared,
 }
 
 // replaceSteps is the plan. Once the member has left, nothing leads back: its id never returns.
-func replaceSteps(name string) []plan.Step {
-	var out []plan.Step
-	add := func(kind, id, what, back string) {
-		out = append(out, plan.Step{ID: id, Kind: kind, What: what, Back: back, State: plan.Pending})
-	}
-	add(kindLook, "inspect", fmt.Sprintf("start a utility pod at the volume of member %s; look at data, space and the other members", name), "remove the utility pod")
-	add(kindLeave, "leave/"+name, fmt.Sprintf("remove member %s from the cluster; the others go on", name), "")
-	add(kindJoin, "join/"+name, "add it again, with a new id, as a learner, which does not vote", "")
-	add(kindSeed, "seed/"+name, fmt.Sprintf("member %s: make data beside the old that says only who it is now", name), "")
-	add(kindInsert, "switch/"+name, fmt.Sprintf("member %s: exchange old data and new", name), "")
-	add(kindAwake, "restart/"+name, fmt.Sprintf("delete the pod of member %s, so that it starts on the new data at once", name), "")
-	add(kindSync, "sync/"+name, "wait until the others have sent it everything; promote it; compare all members", "")
-	add(kindFinish, "finish", "remove the utility pod; the old data stays on the volume", "")
-	for i := range out {
-		if _, object, ok := strings.Cut(out[i].ID, "/"); ok {
-			out[i].Object = object
-		}
-		out[i].Commit = out[i].Kind == kindLeave
-	}
-	return out
+func replaceSteps(b *plan.Builder, name string) {
+	b.Add(kindReplaceInspect, "", fmt.Sprintf("start a utility pod at the volume of member %s; look at data, space and the other members", name), plan.As("inspect"), plan.Back("remove the utility pod"))
+	b.Add(kindLeave, name, fmt.Sprintf("remove member %s from the cluster; the others go on", name), plan.Commit)
+	b.Add(kindJoin, name, "add it again, with a new id, as a learner, which does not vote")
+	b.Add(kindSeed, name, fmt.Sprintf("member %s: make data beside the old that says only who it is now", name))
+	b.Add(kindReplaceSwitch, name, fmt.Sprintf("member %s: exchange old data and new", name), plan.As("switch"))
+	b.Add(kindRestartPod, name, fmt.Sprintf("delete the pod of member %s, so that it starts on the new data at once", name), plan.As("restart"))
+	b.Add(kindSync, name, "wait until the others have sent it everything; promote it; compare all members")
+	b.Add(kindFinish, "", "remove the utility pod; the old data stays on the volume")
 }
 
 // rest are the members that go on without the replaced one.

@@ -130,7 +130,7 @@ func (b *catchUp) ask(ctx context.Context) (said []string, reasons []logLine) {
 		return []string{err.Error()}, nil
 	}
 	var since time.Time
-	if awake := r.stepOf(kindAwake); awake != nil && awake.Started != nil {
+	if awake := r.stepOf(kindRestartPod); awake != nil && awake.Started != nil {
 		since = *awake.Started
 	}
 	log := func(m controlplane.Member, who, id string) (snapshot bool) {

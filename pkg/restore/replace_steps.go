@@ -23,13 +23,13 @@ import (
 
 func (r *run) replaceActions() map[string]plan.Action {
 	return map[string]plan.Action{
-		kindLook:   action{do: r.lookReplace, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
-		kindLeave:  action{do: r.leave},
-		kindJoin:   action{do: r.join},
-		kindSeed:   action{do: r.seed},
-		kindInsert: action{do: r.insert},
-		kindAwake:  action{do: r.awake},
-		kindSync:   action{do: r.sync},
+		kindReplaceInspect: action{do: r.lookReplace, undo: func(ctx context.Context, _ *plan.Task) error { return r.closeStages(ctx) }},
+		kindLeave:          action{do: r.leave},
+		kindJoin:           action{do: r.join},
+		kindSeed:           action{do: r.seed},
+		kindReplaceSwitch:  action{do: r.insert},
+		kindRestartPod:     action{do: r.awake},
+		kindSync:           action{do: r.sync},
 	}
 }
 

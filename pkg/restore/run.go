@@ -115,11 +115,13 @@ func (p *Prepared) make(ctx context.Context) error {
 	now := r.d.Now().UTC().Truncate(time.Second)
 	r.op = &plan.Operation{ID: now.Format("20060102t150405") + "-" + rand.String(4), Target: r.cfg.Plane.ID(), Created: now, Phase: plan.Planned}
 	r.sh.Token = "kubectl-etcd-" + r.op.ID
-	if r.op.Steps = steps(sc, r.sh, r.cfg); r.cfg.Hot {
+	if r.cfg.Hot {
 		if err := hotPossible(r.cfg, sc); err != nil {
 			return err
 		}
-		r.op.Steps = hotSteps(sc, r.sh, r.cfg)
+	}
+	if r.op.Steps, err = r.planned(sc); err != nil {
+		return err
 	}
 	if err := r.fits(ctx); err != nil {
 		return err

@@ -39,106 +39,103 @@ const (
 	kindFinish     = "finish"
 )
 
-// steps is the plan of a restore of all members.
-func steps(sc *scene, sh *Shared, cfg Config) []plan.Step {
-	var out []plan.Step
-	add := func(kind, object, what, back string, change ...func(*plan.Step)) {
-		id := kind
-		if object != "" {
-			id += "/" + object
-		}
-		s := plan.Step{ID: id, Kind: kind, Object: object, What: what, Back: back, State: plan.Pending}
-		for _, c := range change {
-			c(&s)
-		}
-		out = append(out, s)
+// planned is the plan of a restore.
+func (r *run) planned(sc *scene) ([]plan.Step, error) {
+	b := plan.NewBuilder(r.actions())
+	if r.cfg.Hot {
+		hotSteps(b, sc, r.sh, r.cfg)
+	} else {
+		steps(b, sc, r.sh, r.cfg)
 	}
-	outage := func(s *plan.Step) { s.Outage = true }
+	return b.Steps()
+}
+
+// steps is the plan of a restore of all members.
+func steps(b *plan.Builder, sc *scene, sh *Shared, cfg Config) {
 	set := "StatefulSet " + sh.StatefulSet
 
 	const whatInspect, backInspect = "start a utility pod at each member's volume; look at data, space and revisions", "remove the utility pods"
 	if sh.StageLate {
-		add(kindAsk, "", "start a utility pod beside a member, without its volume; ask whether the snapshot is of this cluster", backInspect)
+		b.Add(kindAsk, "", "start a utility pod beside a member, without its volume; ask whether the snapshot is of this cluster", plan.Back(backInspect))
 	} else {
-		add(kindInspect, "", whatInspect, backInspect)
+		b.Add(kindInspect, "", whatInspect, plan.Back(backInspect))
 	}
 	if cfg.Safety != "" {
-		add(kindSafety, "", "back up what answers now, into "+cfg.Safety, "")
+		b.Add(kindSafety, "", "back up what answers now, into "+cfg.Safety)
 	}
 	for _, m := range sh.Members {
 		if !sh.DiscardOld && !sh.StageLate {
-			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), "remove what was built")
+			b.Add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old; etcd goes on", m.Name), plan.Back("remove what was built"))
 		}
 	}
 	if sh.Hosted != nil {
-		add(kindPause, sh.Hosted.Cluster, "pause HyperShift for hosted cluster "+sh.Hosted.Cluster, "let it go on, or be paused, as before")
+		b.Add(kindPause, sh.Hosted.Cluster, "pause HyperShift for hosted cluster "+sh.Hosted.Cluster, plan.Back("let it go on, or be paused, as before"))
 	}
-	for _, b := range sc.budgets {
-		add(kindBudgetAway, b.Namespace+"/"+b.Name, "delete disruption budget "+b.Name+", after saving it in the journal", "create it again")
+	for _, pdb := range sc.budgets {
+		b.Add(kindBudgetAway, pdb.Namespace+"/"+pdb.Name, "delete disruption budget "+pdb.Name+", after saving it in the journal", plan.Back("create it again"))
 	}
 	if sc.recreate {
-		add(kindParallel, sh.StatefulSet, set+": recreate it with podManagementPolicy Parallel; its pods go on", "recreate it as it was")
+		b.Add(kindParallel, sh.StatefulSet, set+": recreate it with podManagementPolicy Parallel; its pods go on", plan.Back("recreate it as it was"))
 	}
 	retain := deletesClaims(sc.set)
 	if retain {
-		add(kindRetain, sh.StatefulSet, set+": keep its volumes when it is scaled to 0", "put its retention policy back")
+		b.Add(kindRetain, sh.StatefulSet, set+": keep its volumes when it is scaled to 0", plan.Back("put its retention policy back"))
 	}
 	for _, w := range sc.writers {
 		if w.Replicas > 0 {
-			add(kindWriterDown, w.Path(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.Path(), w.Replicas, w.Why), fmt.Sprintf("scale it back to %d", w.Replicas), outage)
+			b.Add(kindWriterDown, w.Path(), fmt.Sprintf("scale writer %s from %d to 0 (%s)", w.Path(), w.Replicas, w.Why), plan.Back(fmt.Sprintf("scale it back to %d", w.Replicas)), plan.Outage)
 		}
 	}
-	add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", "", outage)
-	add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas), outage)
+	b.Add(kindQuiet, "", "wait until the writers are gone and nothing else writes; check the revision again", plan.Outage)
+	b.Add(kindEtcdDown, sh.StatefulSet, fmt.Sprintf("scale %s from %d to 0", set, sh.Replicas), plan.Back(fmt.Sprintf("scale it back to %d and wait for it", sh.Replicas)), plan.Outage)
 	if sh.StageLate {
-		add(kindInspect, "", whatInspect, backInspect, outage)
+		b.Add(kindInspect, "", whatInspect, plan.Back(backInspect), plan.Outage)
 	}
 	for _, m := range sh.Members {
 		switch {
 		case sh.DiscardOld:
-			add(kindDrop, m.Name, fmt.Sprintf("member %s: delete the old data for good", m.Name), "", outage, func(s *plan.Step) { s.Commit = true })
-			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data", m.Name), "", outage)
+			b.Add(kindDrop, m.Name, fmt.Sprintf("member %s: delete the old data for good", m.Name), plan.Outage, plan.Commit)
+			b.Add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data", m.Name), plan.Outage)
 		case sh.StageLate:
-			add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old", m.Name), "remove what was built", outage)
+			b.Add(kindBuild, m.Name, fmt.Sprintf("member %s: upload the snapshot and build the new data beside the old", m.Name), plan.Back("remove what was built"), plan.Outage)
 		}
 	}
 	for _, m := range sh.Members {
-		add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), "exchange them back", outage)
+		b.Add(kindSwitch, m.Name, fmt.Sprintf("member %s: exchange old data and new", m.Name), plan.Back("exchange them back"), plan.Outage)
 	}
 	if sh.StageLate {
-		add(kindRelease, "", "remove the utility pods: etcd's need the volumes", "", outage)
+		b.Add(kindRelease, "", "remove the utility pods: etcd's need the volumes", plan.Outage)
 	}
-	add(kindEtcdUp, sh.StatefulSet, fmt.Sprintf("scale %s to %d; wait until all members are one healthy cluster", set, sh.Replicas), "scale it to 0", outage)
-	add(kindAlarms, "", "disarm alarms that came with the snapshot", "", outage)
+	b.Add(kindEtcdUp, sh.StatefulSet, fmt.Sprintf("scale %s to %d; wait until all members are one healthy cluster", set, sh.Replicas), plan.Back("scale it to 0"), plan.Outage)
+	b.Add(kindAlarms, "", "disarm alarms that came with the snapshot", plan.Outage)
 	for _, w := range sc.writers {
 		if w.Replicas > 0 {
-			add(kindWriterUp, w.Path(), fmt.Sprintf("scale writer %s back to %d", w.Path(), w.Replicas), "", outage, func(s *plan.Step) { s.Commit = true })
+			b.Add(kindWriterUp, w.Path(), fmt.Sprintf("scale writer %s back to %d", w.Path(), w.Replicas), plan.Outage, plan.Commit)
 		}
 	}
-	add(kindServe, "", "wait until all writers are ready", "", outage, func(s *plan.Step) { s.Commit = true })
+	b.Add(kindServe, "", "wait until all writers are ready", plan.Outage, plan.Commit)
 	if retain {
-		add(kindRetainBack, sh.StatefulSet, set+": put its retention policy back", "")
+		b.Add(kindRetainBack, sh.StatefulSet, set+": put its retention policy back")
 	}
 	if sc.access != nil {
-		add(kindCaches, "", whatCaches, "")
+		b.Add(kindCaches, "", whatCaches)
 	}
 	if sc.recreate {
-		add(kindOrdered, sh.StatefulSet, set+": recreate it as it was; its pods go on", "")
+		b.Add(kindOrdered, sh.StatefulSet, set+": recreate it as it was; its pods go on")
 	}
-	for _, b := range sc.budgets {
-		add(kindBudgetBack, b.Namespace+"/"+b.Name, "create disruption budget "+b.Name+" again", "")
+	for _, pdb := range sc.budgets {
+		b.Add(kindBudgetBack, pdb.Namespace+"/"+pdb.Name, "create disruption budget "+pdb.Name+" again")
 	}
 	if sh.Hosted != nil {
-		add(kindUnpause, sh.Hosted.Cluster, "HyperShift goes on, or stays paused, as before", "")
+		b.Add(kindUnpause, sh.Hosted.Cluster, "HyperShift goes on, or stays paused, as before")
 	}
 	for _, w := range sc.controllers {
 		if w.Replicas > 0 {
-			add(kindRestart, w.Path(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()), "")
+			b.Add(kindRestart, w.Path(), fmt.Sprintf("restart the pods of %s, so that they read everything anew", w.ID()))
 		}
 	}
-	add(kindCompare, "", "compare the members' data at one revision", "")
-	add(kindFinish, "", "remove the utility pods; the old data stays on the volumes", "")
-	return out
+	b.Add(kindCompare, "", "compare the members' data at one revision")
+	b.Add(kindFinish, "", "remove the utility pods; the old data stays on the volumes")
 }
 
 const whatCaches = "ask every API server whether it has read everything anew; restart one that has not; count the objects"

@@ -88,7 +88,7 @@ func down(o *plan.Operation) (out []string) {
 			}
 		case kindWriterDown:
 			var rec replicasRecord
-			if known, err := (&plan.Task{Step: &s}).Recall(&rec); err == nil && known && !ended(kindWriterUp, s.Object) {
+			if known, err := s.Recall(&rec); err == nil && known && !ended(kindWriterUp, s.Object) {
 				out = append(out, fmt.Sprintf("writer %s (had %d replicas)", s.Object, rec.Replicas))
 			}
 		case kindParallel, kindOrdered:

@@ -158,7 +158,11 @@ func TestPlanNames(t *testing.T) {
 	c := corev1.Container{Name: "c"}
 	sc := &scene{set: &appsv1.StatefulSet{}, writers: []controlplane.Writer{workloadOf("a", "api", c, ""), workloadOf("b", "api", c, "")}}
 	var got []string
-	for _, s := range steps(sc, &Shared{Namespace: "a", StatefulSet: "etcd", Replicas: 1}, Config{}) {
+	planned, err := (&run{sh: &Shared{Namespace: "a", StatefulSet: "etcd", Replicas: 1}}).planned(sc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range planned {
 		if s.Kind == kindWriterDown || s.Kind == kindWriterUp {
 			got = append(got, s.What)
 		}
