@@ -188,7 +188,7 @@ func (r *Runner) Undo(ctx context.Context, o *Operation) error {
 		return err
 	}
 	if o.Committed() {
-		return fmt.Errorf("undo operation %s: it is past the point from which anything goes back by itself", o.ID)
+		return fmt.Errorf("undo operation %s: it is past its point of no return", o.ID)
 	}
 	o.Phase = GoingBack
 	if err := r.save(ctx, o); err != nil {

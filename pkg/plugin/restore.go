@@ -55,44 +55,27 @@ func (a *app) restoreCommand() *cobra.Command {
 		Short: "Bring the etcd of a hosted control plane back from a snapshot, or replace one of its members",
 		Long: `Bring all members of a hosted control plane's etcd (a StatefulSet) back from a snapshot.
 
-Everything is prepared while etcd goes on: the snapshot is proven and uploaded to each member's volume, and the member's own
-etcdutl builds the new data beside the old. Then the writers (the API servers) are stopped, etcd is stopped, old data and
-new are exchanged, and all is started again. So the outage does not grow with the data. The old data stays on the volume
-until "kubectl etcd restore cleanup".
+Everything is prepared while etcd goes on; then the API servers are stopped, old data and new are exchanged, and all is started again. The
+outage does not grow with the data, and the old data stays on the volumes until "restore cleanup". With --hot the API servers go on
+running. With --member one member is replaced while the others have quorum; no snapshot is needed for that.
 
-Where quorum is lost, --from member/NAME restores what a member still has on all of them: that is usually newer than any backup.
-A member whose node is gone for good is left out with --skip-member, and replaced later.
-
-With --hot, the API servers go on running: etcd is frozen on all members, the data is exchanged, and etcd is killed, so that its
-pods start it again on the new data. If one member cannot be frozen, all run on as if nothing had been. It takes utility pods
-that see their node's processes (hostPID), and members that all run.
-
-With --member, one member is replaced while the others have quorum. A snapshot is neither needed nor right for that: the others have
-all of the data. The old data is set aside, the member leaves the cluster, joins it anew as a learner, and is promoted when it has
-caught up. The other members and the StatefulSet are not touched, and writers go on.
-
-The plan is printed first, and asked for. A failure before the API servers start on the new data undoes everything. A client
-that was killed leaves a journal in the cluster: "restore resume" goes on from there, "restore undo" takes back, from any machine.
+The plan is printed first, and asked for. A failure before API servers start on the new data undoes everything. A client that was killed
+leaves a journal in the cluster: "restore resume" goes on from there, "restore undo" undoes it, from any machine.
+All of it: https://github.com/kubectl-etcd/kubectl-etcd/blob/main/docs/restore.md
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 
 ` + restoreExitCodes,
-		Example: `  # What would be done?
+		Example: `  # What would be done? Do it; with an outage of seconds
   kubectl etcd restore team-a/kube-etcd --from team-a.db --dry-run=client
-
-  # Do it
   kubectl etcd restore team-a/kube-etcd --from team-a.db
-
-  # Do it with an outage of seconds, where pods with hostPID are admitted
   kubectl etcd restore team-a/kube-etcd --from team-a.db --hot
 
-  # Replace one member whose data is damaged or lost
+  # Replace one member; or, without a quorum, take what member 2 still has to all members
   kubectl etcd restore team-a/kube-etcd --member 1
-
-  # Quorum is lost: take what member 2 still has to all members
   kubectl etcd restore team-a/kube-etcd --from member/kube-etcd-2
 
-  # How is it? Take it back; or remove the old data
+  # How is it? Undo it; or remove the old data
   kubectl etcd restore status -n team-a
   kubectl etcd restore undo -n team-a
   kubectl etcd restore cleanup -n team-a 20260102t150405-x7k2`,
@@ -116,7 +99,7 @@ TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A).
 	f.StringArrayVar(&o.cfg.Skip, "skip-member", nil, "Restore without this member, whose node is gone; repeat it")
 	_ = cmd.RegisterFlagCompletionFunc("member", a.completeMembers)
 	_ = cmd.RegisterFlagCompletionFunc("skip-member", a.completeMembers)
-	f.BoolVar(&o.cfg.Hot, "hot", false, "Leave the API servers running and exchange the data under etcd: an outage of seconds; takes pods with hostPID")
+	f.BoolVar(&o.cfg.Hot, "hot", false, "Leave the API servers running and exchange the data under etcd: an outage of seconds; requires pods with hostPID")
 	f.BoolVar(&o.cfg.Raw, "skip-hash-check", false, "Accept a database that no hash proves: a copy of its file (backup --raw), or a snapshot that another program has written to")
 	f.BoolVar(&o.cfg.FromOtherCluster, "from-other-cluster", false, "Accept a snapshot of another cluster")
 	f.Int64Var(&o.cfg.Bump, "bump-revision", -1, "Add this to the snapshot's revision; by default as much as puts it above all that clients have seen")

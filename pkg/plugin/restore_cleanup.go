@@ -18,7 +18,7 @@ func (a *app) restoreCleanupCommand() *cobra.Command {
 		Short: "Remove the old data that a restore has set aside",
 		Long: `Remove what a restore has set aside on the members' volumes, and its journal. What it takes on the disk is shown first.
 
-After that the restore cannot be taken back any more.
+After that the restore cannot be undone any more.
 
 Without OPERATION, the one of the namespace that has ended.
 

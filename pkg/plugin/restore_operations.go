@@ -68,7 +68,7 @@ func (o *continueOptions) command(use, short, long string, run func(context.Cont
 	cmd := &cobra.Command{
 		Use:     use + " [OPERATION]",
 		Short:   short,
-		Long:    long + "\n\nWithout OPERATION, the one of the namespace that has not ended.\n\n" + restoreExitCodes,
+		Long:    long + "\n\nWithout OPERATION, the one of the namespace that is unfinished.\n\n" + restoreExitCodes,
 		Example: "  kubectl etcd restore " + use + " -n team-a",
 		Args:    cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.app.completeOperations(func(op *plan.Operation) bool {
@@ -115,17 +115,17 @@ What was being undone goes on being undone.`,
 
 func (a *app) restoreUndoCommand() *cobra.Command {
 	o := &continueOptions{app: a}
-	cmd := o.command("undo", "Take a restore back",
-		`Take back what a restore has done, in reverse: the old data, replicas and budgets as they were.
+	cmd := o.command("undo", "Undo a restore",
+		`Undo what a restore has done, in reverse: the old data, replicas and budgets as they were.
 
 From the moment in which the first API server has started on the restored data, clients have seen it. A restore that has
-ended is taken back by another one: the data that it has set aside is copied, and restored like a snapshot, above every revision that
+ended is undone by another one: the data that it has set aside is copied, and restored like a snapshot, above every revision that
 was seen since. Its plan is printed first, and asked for.`,
 		func(ctx context.Context, f *found) error {
 			if f.op.Phase == plan.Succeeded || f.op.Phase == plan.Abandoned {
 				return o.restoreOld(ctx, f)
 			}
-			return o.goOn(ctx, f, fmt.Sprintf("Take back operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Undo)
+			return o.goOn(ctx, f, fmt.Sprintf("Undo operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Undo)
 		})
 	cmd.Flags().StringArrayVar(&o.skip, "skip-member", nil, "Of a restore that has ended: without this member, whose node is gone; repeat it")
 	cmd.Flags().StringVar(&o.safety, "safety-backup", ".", "Of a restore that has ended: folder for the copy of its old data, and for a backup of what answers now")
@@ -146,7 +146,7 @@ func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	if err != nil {
 		return err
 	}
-	o.app.say("operation %s is taken back by restoring its old data, a copy of which is %s; what was written since then will be gone", f.op.ID, file)
+	o.app.say("operation %s is undone by restoring its old data, a copy of which is %s; what was written since then will be gone", f.op.ID, file)
 	if err := restore.AsBefore(f.op, &cfg); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 
 func (a *app) restoreAbandonCommand() *cobra.Command {
 	o := &continueOptions{app: a}
-	return o.command("abandon", "Give up a restore that can no longer go back",
+	return o.command("abandon", "Give up a restore that can no longer be undone",
 		`Give up a restore that failed after its point of no return, where going on with it does not help either.
 
 Writers, volume policy and budgets get back what it took from them. The data stays as it is: the restored one in

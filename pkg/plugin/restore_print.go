@@ -110,7 +110,7 @@ type restoreResult struct {
 	Restore    *restore.Shared `json:"restore"`
 	Notes      []string        `json:"notes,omitempty"`
 	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the first
-	// member that was frozen until all were healthy. None where it has not ended.
+	// member that was frozen until all were healthy. None where it is unfinished.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
 }
 
@@ -167,12 +167,12 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		if !slices.ContainsFunc(s.Members, func(m restore.MemberRecord) bool { return m.HadData }) || s.DiscardOld {
 			return s.Flaw()
 		}
-		a.say("the old data is still on the volumes; take it back with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
+		a.say("the old data is still on the volumes; undo it with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
 		return s.Flaw()
 	case err == nil:
 		a.say("%s is as it was before operation %s", op.Target, op.ID)
 		return nil
-	case errors.Is(err, plan.ErrAbandoned): // its hint says who may be at it
+	case errors.Is(err, plan.ErrAbandoned): // its hint says who may work on it
 	case errors.Is(err, plan.ErrUndone):
 		a.say("everything was undone: %s is as it was", op.Target)
 	case errors.Is(err, context.Canceled) && errors.As(err, new(*restore.Stopped)): // the error that follows says "interrupted", and no more

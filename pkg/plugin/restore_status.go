@@ -20,7 +20,7 @@ func (a *app) restoreStatusCommand() *cobra.Command {
 		Use:   "status [OPERATION]",
 		Short: "List restores, and how far they are",
 		Long: `List the restores that have a journal, newest first, of all namespaces or one; with OPERATION, its steps. Of one that has not
-ended it is told who is at it.
+ended it says who works on it.
 
 ` + shortExitCodes,
 		Example:           `  kubectl etcd restore status -n team-a`,
@@ -95,7 +95,7 @@ func (a *app) printOperations(out *output, ops []plan.Operation, ns, id string) 
 	return out.table(a.Out, []string{"TARGET", "OPERATION", "PHASE", "STEPS", "AGE", "ERROR"}, rows)
 }
 
-// printLocks says of operations that have not ended, or of the one that is named, who is at them.
+// printLocks says of operations that are unfinished, or of the one that is named, who is at them.
 func (a *app) printLocks(ctx context.Context, d restore.Deps, ops []plan.Operation, id string) error {
 	for _, o := range ops {
 		if o.Ended() || id != "" && o.ID != id {

@@ -24,9 +24,9 @@ func TestBusy(t *testing.T) {
 		silent       time.Duration // negative: there is no lock
 		reason, hint string
 	}{
-		"it lives":         {time.Second, "it is in the way; at it is somebody on m (operation op1, client x), last heard of 1s ago", "wait until that client has ended, or press Ctrl-C there; how far it is says: kubectl etcd restore status -n a op1; if it is gone, finish it with: kubectl etcd restore resume -n a op1"},
-		"it is silent":     {time.Hour, "it is in the way; at it was somebody on m (operation op1, client x), last heard of 1h0m0s ago", "finish it with: kubectl etcd restore resume -n a op1"},
-		"nobody has begun": {-1, "it is in the way; nobody is at it", "finish it with: kubectl etcd restore resume -n a op1"},
+		"it lives":         {time.Second, "it is in the way; in progress by somebody on m (operation op1, client x), last heard of 1s ago", "wait until that client has ended, or press Ctrl-C there; how far it is says: kubectl etcd restore status -n a op1; if it is gone, finish it with: kubectl etcd restore resume -n a op1"},
+		"it is silent":     {time.Hour, "it is in the way; it was in progress by somebody on m (operation op1, client x), last heard of 1h0m0s ago", "finish it with: kubectl etcd restore resume -n a op1"},
+		"nobody has begun": {-1, "it is in the way; no client works on it", "finish it with: kubectl etcd restore resume -n a op1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

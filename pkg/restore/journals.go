@@ -72,7 +72,7 @@ func unfinished(ctx context.Context, d Deps, p controlplane.ControlPlane) (k kno
 			continue
 		}
 		if !o.Ended() {
-			return k, inTheWay(ctx, d, &o, fmt.Sprintf("restore %s: operation %s, begun %s, has not ended (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase))
+			return k, inTheWay(ctx, d, &o, fmt.Sprintf("restore %s: operation %s, begun %s, is unfinished (%s)", p.ID(), o.ID, o.Created.Format(time.RFC3339), o.Phase))
 		}
 		sh, err := decodeShared(&o)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 // snapshot, above every revision seen since. To exchange it back as it is would
 // take the revisions back, too, and API servers would serve for ever what they remember.
 func OldData(ctx context.Context, d Deps, cfg Config, o *plan.Operation, folder string) (string, error) {
-	r, err := ended(d, kube{d, cfg.Reach}, cfg, o, "take back")
+	r, err := ended(d, kube{d, cfg.Reach}, cfg, o, "undo")
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +48,7 @@ func AsBefore(o *plan.Operation, cfg *Config) error {
 // ended opens an operation of which only what it has left is of interest.
 func ended(d Deps, c cluster, cfg Config, o *plan.Operation, verb string) (*run, error) {
 	if !o.Ended() {
-		return nil, refuse(goOn(o, cfg.Plane.Namespace), "%s operation %s: it has not ended (%s)", verb, o.ID, o.Phase)
+		return nil, refuse(goOn(o, cfg.Plane.Namespace), "%s operation %s: it is unfinished (%s)", verb, o.ID, o.Phase)
 	}
 	sh, err := decodeShared(o)
 	if err != nil {
@@ -60,9 +60,9 @@ func ended(d Deps, c cluster, cfg Config, o *plan.Operation, verb string) (*run,
 func (r *run) oldData(ctx context.Context, folder string) (file string, err error) {
 	switch {
 	case r.sh.Replace != nil:
-		return "", refuse("", "take back operation %s: it has replaced one member, and the others have all of its data", r.op.ID)
+		return "", refuse("", "undo operation %s: it has replaced one member, and the others have all of its data", r.op.ID)
 	case r.op.Phase == plan.WentBack:
-		return "", refuse("", "take back operation %s: it was taken back already", r.op.ID)
+		return "", refuse("", "undo operation %s: it was undone already", r.op.ID)
 	}
 	defer func() {
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -95,7 +95,7 @@ func (r *run) oldData(ctx context.Context, folder string) (file string, err erro
 		}
 	}
 	if name == "" {
-		return "", refuse("", "take back operation %s: its old data is on no volume any more", r.op.ID)
+		return "", refuse("", "undo operation %s: its old data is on no volume any more", r.op.ID)
 	}
 	p := r.cfg.Plane
 	p.Members = append(p.Members[:0:0], p.Members...)

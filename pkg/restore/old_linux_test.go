@@ -18,7 +18,7 @@ func TestTakeBack(t *testing.T) {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
 			w, c, r := restored(t, members)
 			restored := w.facts()
-			old, err := ended(r.d, c, r.cfg, r.op, "take back")
+			old, err := ended(r.d, c, r.cfg, r.op, "undo")
 			if err != nil {
 				t.Fatal(err)
 			}

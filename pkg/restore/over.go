@@ -39,7 +39,7 @@ func leftEmpty(ctx context.Context, d Deps, p controlplane.ControlPlane) (*plan.
 // it has taken from writers and budgets is known only there.
 func prepareOver(ctx context.Context, d Deps, cfg Config, o *plan.Operation) (*Prepared, error) {
 	if who, silent, err := d.locker().AtWork(ctx, o.Target); err == nil && who != "" && silent <= operation.LeaseFor {
-		return nil, inTheWay(ctx, d, o, fmt.Sprintf("restore %s: operation %s has not ended (%s)", o.Target, o.ID, o.Phase))
+		return nil, inTheWay(ctx, d, o, fmt.Sprintf("restore %s: operation %s is unfinished (%s)", o.Target, o.ID, o.Phase))
 	}
 	if cfg.Hot || len(cfg.Members)+len(cfg.Skip)+len(cfg.Writers) > 0 {
 		return nil, refuse("leave out --hot, --member, --skip-member and --writer", "restore %s: operation %s has deleted its data, and another snapshot takes its plan over", o.Target, o.ID)

@@ -126,7 +126,7 @@ func TestLastWords(t *testing.T) {
 	runner.Actions[kindSwitch] = action{do: func(context.Context, *plan.Task) error { return refuse("pause it", "somebody is in the way") },
 		undo: func(context.Context, *plan.Task) error { return refuse("pause it", "and still is") }}
 	err := r.stopped(runner.Run(t.Context(), r.op), errOnPurpose)
-	tells(t, err, "pause it; operation op1 has not ended, and this is down or missing: ", "etcd (StatefulSet kube-etcd)", "kube-apiserver (had 3 replicas)", "maintenance (had 1 replicas)", "undo -n team-a op1", "the journal could not be saved")
+	tells(t, err, "pause it; operation op1 is unfinished, and this is down or missing: ", "etcd (StatefulSet kube-etcd)", "kube-apiserver (had 3 replicas)", "maintenance (had 1 replicas)", "undo -n team-a op1", "the journal could not be saved")
 	tells(t, r.stopped(plan.ErrAbandoned, nil), "etcd (StatefulSet kube-etcd)", "kubectl etcd restore status -n team-a op1", "if nobody is: kubectl etcd restore resume -n team-a op1")
 }
 

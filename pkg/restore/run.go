@@ -257,7 +257,7 @@ func hasEnded(o *plan.Operation) error {
 	return refuse("kubectl etcd restore status -A lists them", "continue operation %s: it has ended (%s)", o.ID, o.Phase)
 }
 
-// Load finds an operation: by its id, or the only one of the namespace that has not ended, or has.
+// Load finds an operation: by its id, or the only one of the namespace that is unfinished, or has ended.
 func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.Operation, error) {
 	if namespace == "" && id == "" {
 		return nil, refuse("kubectl etcd restore status -A lists them", "find operation: name its namespace with -n, or the operation itself")
@@ -278,7 +278,7 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 			found = append(found, o)
 		}
 	}
-	how := map[bool]string{false: "have not ended", true: "have ended"}[ended]
+	how := map[bool]string{false: "are unfinished", true: "have ended"}[ended]
 	switch {
 	case len(found) == 1:
 		return &found[0], nil
@@ -287,7 +287,7 @@ func Load(ctx context.Context, d Deps, namespace, id string, ended bool) (*plan.
 	}
 	hint := "kubectl etcd restore status -A lists all"
 	if !ended {
-		hint = "to take back one that has ended, name it: " + hint
+		hint = "to undo one that has ended, name it: " + hint
 	}
 	return nil, refuse(hint, "find operation: there are none that %s", how)
 }
@@ -347,7 +347,7 @@ func (p *Prepared) Undo(ctx context.Context) error {
 // policy and budgets get back what it took from them.
 func (p *Prepared) Abandon(ctx context.Context) error {
 	if !p.Operation.Committed() {
-		return refuse(fmt.Sprintf("take it back with: kubectl etcd restore undo -n %s %s", p.Shared.Namespace, p.Operation.ID), "abandon operation %s: it can still be undone", p.Operation.ID)
+		return refuse(fmt.Sprintf("undo it with: kubectl etcd restore undo -n %s %s", p.Shared.Namespace, p.Operation.ID), "abandon operation %s: it can still be undone", p.Operation.ID)
 	}
 	return p.run.locked(ctx, func(ctx context.Context, runner *plan.Runner) error {
 		if err := p.run.runs(ctx); err != nil {

@@ -51,7 +51,7 @@ func (r *run) stopped(err error, unsaved error) error {
 		said = append(said, fmt.Sprintf("when this client stopped, this was down or missing: %s; who is at operation %s says: kubectl etcd restore status -n %s %[2]s; if nobody is: kubectl etcd restore resume -n %[3]s %[2]s",
 			strings.Join(down, ", "), r.op.ID, r.sh.Namespace))
 	} else {
-		said = append(said, fmt.Sprintf("operation %s has not ended, and this is down or missing: %s; %s", r.op.ID, strings.Join(down, ", "), goOn(r.op, r.sh.Namespace)))
+		said = append(said, fmt.Sprintf("operation %s is unfinished, and this is down or missing: %s; %s", r.op.ID, strings.Join(down, ", "), goOn(r.op, r.sh.Namespace)))
 	}
 	if unsaved != nil {
 		said = append(said, "the journal could not be saved: if it is gone, scale back yourself what is down, etcd first")

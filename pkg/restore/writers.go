@@ -139,7 +139,7 @@ func orOne(n *int32) int32 {
 func (sc *scene) doubts(cfg Config) []string {
 	var out []string
 	if t := sc.tenants(cfg.Plane); len(t) > 1 {
-		out = append(out, fmt.Sprintf("%d clusters share this etcd, and all of them go back together: %s", len(t), strings.Join(t, ", ")))
+		out = append(out, fmt.Sprintf("%d clusters share this etcd, and all of them are rolled back together: %s", len(t), strings.Join(t, ", ")))
 	}
 	if cfg.Hot {
 		return out

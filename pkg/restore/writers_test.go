@@ -98,7 +98,7 @@ func TestTenants(t *testing.T) {
 	sc := &scene{writers: []controlplane.Writer{workloadOf("tenant-a", "api", c, "/tenant-a"), workloadOf("tenant-b", "api", c, "tenant-b/"), workloadOf("tenant-b", "second", c, "/tenant-b")}}
 	plane := controlplane.ControlPlane{Namespace: "shared", Name: "main", APIServers: []controlplane.APIServer{
 		{Namespace: "tenant-a", Pod: "api-x", EtcdPrefix: "/tenant-a"}, {Namespace: "tenant-c", Pod: "static", EtcdPrefix: "/tenant-c"}}}
-	const want = "3 clusters share this etcd, and all of them go back together: /tenant-a (tenant-a/Deployment/api), /tenant-b (tenant-b/Deployment/api, tenant-b/Deployment/second), /tenant-c (tenant-c/Pod/static)"
+	const want = "3 clusters share this etcd, and all of them are rolled back together: /tenant-a (tenant-a/Deployment/api), /tenant-b (tenant-b/Deployment/api, tenant-b/Deployment/second), /tenant-c (tenant-c/Pod/static)"
 	for _, hot := range []bool{false, true} {
 		wants := []string{want}
 		if !hot { // which nothing here can stop

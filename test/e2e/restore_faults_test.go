@@ -42,7 +42,7 @@ func TestRestoreFaults(t *testing.T) {
 	}
 	for _, fault := range share(t, 4, []fault{
 		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"snapshot of another cluster", faultOtherCluster},
-		{"somebody else is at it", faultBusy}, {"quota refuses the pod", faultQuota},
+		{"another client works on it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},
 		{"controller puts replicas back", faultReverted}, {"etcd does not come up on the new data", faultNoStart},
 		{"something unknown writes", faultStranger}, {"room for one only", faultOneOnly},
@@ -132,7 +132,7 @@ func faultBusy(t *testing.T, f *faulty) {
 	p.err.shows(t, 2*time.Minute, "upload the snapshot")
 	p.signal(syscall.SIGSTOP)
 	begin := time.Now()
-	f.c.etcd(t, "restore", f.target(), "--from", f.snapshot, "--yes").fails(1, `.*operation \S+, begun \S+, has not ended \(running\); at it is .*, last heard of \d+s ago`, `wait until that client has ended, or press Ctrl-C there; .*; if it is gone, finish it with: .*`)
+	f.c.etcd(t, "restore", f.target(), "--from", f.snapshot, "--yes").fails(1, `.*operation \S+, begun \S+, is unfinished \(running\); in progress by .*, last heard of \d+s ago`, `wait until that client has ended, or press Ctrl-C there; .*; if it is gone, finish it with: .*`)
 	lock := f.kubectl(t, "get", "lease", "kubectl-etcd-kube-etcd", "-o", "jsonpath={.spec.holderIdentity}")
 	if !strings.Contains(lock, "(operation ") {
 		t.Errorf("the lock is held by %q", lock)
@@ -295,7 +295,7 @@ func faultOneOnly(t *testing.T, f *faulty) {
 	r := p.wait().exits(130).says(`warning: the old data is deleted for good before the new is there: .*`).says(`error: interrupted`)
 	t.Log(r.stderr)
 	next := `finish it with: .* resume .*, or put another snapshot in its place with: kubectl etcd restore ` + f.target() + ` --from SNAPSHOT`
-	r.says(`hint: operation \S+ has not ended, and this is down or missing: .*writer .*/kube-apiserver \(had 1 replicas\), .*etcd \(StatefulSet kube-etcd\); ` + next)
+	r.says(`hint: operation \S+ is unfinished, and this is down or missing: .*writer .*/kube-apiserver \(had 1 replicas\), .*etcd \(StatefulSet kube-etcd\); ` + next)
 	f.c.etcd(t, "restore", "abandon", "-n", f.Namespace, "--yes").fails(1, `abandon operation \S+: it has deleted the old data, and etcd has not come up on the new`, next)
 	f.snapshot = taken.file
 	f.restore(t).exits(0).says(`warning: operation \S+ has deleted the old data, and etcd has not come up: it goes on with later.db instead of s.db; nothing leads back`)

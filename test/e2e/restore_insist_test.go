@@ -43,13 +43,13 @@ func wayGivenUp(t *testing.T, u *user) {
 		_, err := u.journal(t)
 		return err
 	})
-	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*has not ended \(running\); at it is \S+ on .*, last heard of \d+s ago`,
+	u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*is unfinished \(running\); in progress by \S+ on .*, last heard of \d+s ago`,
 		`wait until that client has ended, or press Ctrl-C there; .*restore status -n \S+ \S+; if it is gone, finish it with: .*`)
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 	r.says(`error: do step budget-back/.*: .*forbidden: exceeded quota.*`).says(`warning: the journal \S+ was deleted; it is written again`)
-	r.says(`hint: operation \S+ has not ended, and this is down or missing: disruption budget \S+, disruption budget \S+; finish it with: .* resume .*, or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
-	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(1).says(`error: undo operation .*: it is past the point from which anything goes back by itself`)
+	r.says(`hint: operation \S+ is unfinished, and this is down or missing: disruption budget \S+, disruption budget \S+; finish it with: .* resume .*, or give it up with: kubectl etcd restore abandon -n \S+ \S+`)
+	u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").exits(1).says(`error: undo operation .*: it is past its point of no return`)
 	open()
 	u.c.etcd(t, "restore", "abandon", "-n", u.Namespace, "--yes").exits(0).says(`gave up operation \S+; the volumes still hold old data of kube-etcd-0 \(.+\), kube-etcd-1 \(.+\), kube-etcd-2 \(.+\); remove it with: .* cleanup .*`)
 	u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).prints(`(?s).*abandoned.*`)

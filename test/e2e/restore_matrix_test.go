@@ -179,7 +179,7 @@ func (m *matrix) run(t *testing.T, c cell) {
 		m.w.restored(t, m.taken, o)
 		m.since = o.up
 	default:
-		t.Fatalf("it has not ended: %s (%s)", op.Phase, op.Error)
+		t.Fatalf("it is unfinished: %s (%s)", op.Phase, op.Error)
 	}
 	m.ready(t)
 	m.serversAgree(t, time.Minute)

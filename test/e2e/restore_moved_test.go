@@ -39,7 +39,7 @@ func TestRestoreLongMoved(t *testing.T) {
 	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
 	r.says(`error: do step sync/kube-etcd-1: .*x509: certificate is valid for kube-etcd-1\.elsewhere, not kube-etcd-1\.kube-etcd.*no snapshot was sent to it`).
 		says(`warning: member kube-etcd-1 does not catch up: .*`).
-		says(`hint: the certificate that member kube-etcd-1 shows to the others .*: renew it; operation \S+ has not ended, and this is down or missing: member kube-etcd-1; ` +
+		says(`hint: the certificate that member kube-etcd-1 shows to the others .*: renew it; operation \S+ is unfinished, and this is down or missing: member kube-etcd-1; ` +
 			`finish it with: kubectl etcd restore resume -n ` + u.Namespace + ` \S+, or give it up with: .*`)
 	w.writes(t, 20)
 	u.kubectl(t, "patch", "statefulset", "kube-etcd", "--type=json", "-p", `[`+shows("/etcd.local.config/certificates/", "etcd")+`]`)

@@ -132,7 +132,7 @@ func restoreCold(t *testing.T, u *user) {
 			t.Errorf("status does not have it: %s", listed.stdout)
 		}
 		// Nobody takes back by mistake what has succeeded.
-		u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").fails(1, `find operation: there are none that have not ended`, `to take back one that has ended, name it: .*`)
+		u.c.etcd(t, "restore", "undo", "-n", u.Namespace, "--yes").fails(1, `find operation: there are none that are unfinished`, `to undo one that has ended, name it: .*`)
 	}
 	u.cleanRestores(t)
 	u.unchanged(t, before)
@@ -222,10 +222,10 @@ func TestRestoreInterrupted(t *testing.T) {
 			p.err.shows(t, 2*time.Minute, kill.during)
 			p.signal(syscall.SIGKILL)
 			<-p.done
-			u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).says(`\S+: at it is \S+ on \S+, process \d+ .*, last heard of \d+s ago.*`)
+			u.c.etcd(t, "restore", "status", "-n", u.Namespace).exits(0).says(`\S+: in progress by \S+ on \S+, process \d+ .*, last heard of \d+s ago.*`)
 			u.c.etcd(t, "cleanup", "-n", u.Namespace, "--dry-run").exits(0).says(`left alone, still running: \d+ \(some are of an unfinished restore, .*restore status -n \S+\)`)
-			u.c.etcd(t, "status", u.target()).says(`warning: restore \S+ of it has not ended; see: kubectl etcd restore status -n \S+`)
-			u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*has not ended \(running\); at it is .*`, `wait until that client .*; if it is gone, finish it with: .*resume.*undo.*`)
+			u.c.etcd(t, "status", u.target()).says(`warning: restore \S+ of it is unfinished; see: kubectl etcd restore status -n \S+`)
+			u.c.etcd(t, "restore", u.target(), "--from", taken.file, "--yes").fails(1, `.*is unfinished \(running\); in progress by .*`, `wait until that client .*; if it is gone, finish it with: .*resume.*undo.*`)
 			r := u.c.etcd(t, "restore", kill.then, "-n", u.Namespace, "--yes").exits(0)
 			t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
 			w.writes(t, 20)
