@@ -49,7 +49,12 @@ The file appears under its name only when it is complete and proven; beside it a
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A). Without it, the cluster's own etcd.
 
-` + exitCodes,
+Exit codes:
+  0    done
+  1    failed; there is no file
+  2    usage, or the target is not one control plane
+  3    done, but members hold different data
+  130  interrupted; no pod was left behind`,
 		Example: `  # The cluster's own etcd, into the current folder, with a name made from context, control plane and time
   kubectl etcd backup
 

@@ -36,7 +36,7 @@ func (a *app) cleanupCommand() *cobra.Command {
 
 A pod that still runs may belong to a backup under way; it is left alone unless --running is given. What a killed client left ends by itself after its deadline, too.
 
-` + exitCodes,
+` + shortExitCodes,
 		Example: `  # In kube-system
   kubectl etcd cleanup
 

@@ -41,7 +41,7 @@ func (a *app) listCommand() *cobra.Command {
 
 IMAGE SHELL says whether etcd's image has a shell. It is unknown until asked with --probe-shell, which runs "sh -c exit 0" in each etcd container.
 
-` + exitCodes,
+` + shortExitCodes,
 		Example: `  # The cluster's own
   kubectl etcd list
 

@@ -92,7 +92,8 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
 	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why; -v 6 also each request to the API server, -v 7 its headers")
 	a.completeGlobal(root)
-	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand())
+	root.SetUsageTemplate(withoutGlobalFlags(root.UsageTemplate()))
+	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand(), optionsCommand())
 	for _, c := range root.Commands() {
 		if c.Args != nil {
 			c.Args = usageArgs(c.Args)

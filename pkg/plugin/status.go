@@ -37,7 +37,11 @@ It fails when a member is down, has an alarm, or (with --hashes) holds different
 
 With --via=agent a short-lived pod is made beside each member, as for a backup.
 
-` + exitCodes,
+Exit codes:
+  0    every member is healthy
+  1    failed; or a member is down, differs or has an alarm
+  2    usage, or the target is not one control plane
+  130  interrupted`,
 		Example: `  # The cluster's own etcd
   kubectl etcd status
 
@@ -160,7 +164,7 @@ func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err er
 	if ops, err := restore.Operations(ctx, restore.Place(c), p.Namespace); err == nil {
 		for _, op := range ops {
 			if op.Target == p.ID() && !op.Ended() {
-				o.app.warn("restore %s of it has not ended; see: kubectl etcd restore status -n %s", op.ID, p.Namespace)
+				o.app.warn("restore %s of it is unfinished; see: kubectl etcd restore status -n %s", op.ID, p.Namespace)
 			}
 		}
 	}

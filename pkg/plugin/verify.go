@@ -43,7 +43,11 @@ func (a *app) verifyCommand() *cobra.Command {
 
 With --rehearse it is also restored into a temporary folder, and a real etcd is started on it and asked for its revision, hash and number of keys: with etcd and etcdutl from the PATH (local), or in a utility pod with the image of the cluster's etcd (pod), for which the snapshot, all Secrets in it, is uploaded into that cluster. auto takes the PATH where it has them, and otherwise the pod, but only in the cluster that the snapshot is of.
 
-` + exitCodes,
+Exit codes:
+  0    the snapshot is good
+  1    it is not, or that cannot be proven
+  2    usage
+  130  interrupted; no pod was left behind`,
 		Example: `  # Is this file good?
   kubectl etcd verify prod_kube-system_etcd_20260102T150405Z.db
 
