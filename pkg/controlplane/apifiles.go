@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // Files reads the files that a flag of the workload's programs names, also where it is repeated: their content by path. unread
@@ -16,7 +18,7 @@ func (w Writer) Files(ctx context.Context, c Client, flag string) (content map[s
 		if text, ok := fileContent(r, pod, c, file); ok {
 			content[file] = text
 		} else {
-			unread = append(unread, strings.ReplaceAll(file, unknown, "…"))
+			unread = append(unread, strings.ReplaceAll(file, shell.Unknown, "…"))
 		}
 	})
 	return content, unread
@@ -33,7 +35,7 @@ func (w Writer) eachFlag(r *reader, flag string, found func(pod *corev1.Pod, c *
 	for _, c := range Containers(&pod.Spec) {
 		var n notes
 		for _, inv := range containerPrograms(c, podHost(pod, newEnvironment(r, pod, c, &n))) {
-			for _, value := range flagValues(inv.argv[1:], flag) {
+			for _, value := range flagValues(inv.Argv[1:], flag) {
 				found(pod, c, value)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // apiServers are the processes of a pod that were given --etcd-servers: every
@@ -21,9 +23,9 @@ func apiServers(r *reader, pod *corev1.Pod) []APIServer {
 		var n notes
 		env := newEnvironment(r, pod, c, &n)
 		for _, inv := range containerPrograms(c, podHost(pod, env)) {
-			flags := parseFlags(inv.argv[1:])
+			flags := parseFlags(inv.Argv[1:])
 			for name, v := range flags {
-				if strings.Contains(v, unknown) {
+				if strings.Contains(v, shell.Unknown) {
 					delete(flags, name)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // reader fetches the ConfigMaps and Secrets that settings come from, each
@@ -140,7 +142,7 @@ func (e *environment) source(name string, from *corev1.EnvVarSource) (string, bo
 		v, ok := podField(e.pod, from.FieldRef.FieldPath)
 		if !ok {
 			e.notes.add("%s is not known before the pod runs ($%s)", from.FieldRef.FieldPath, name)
-			return unknown, true
+			return shell.Unknown, true
 		}
 		return v, true
 	case from.ConfigMapKeyRef != nil:
@@ -148,12 +150,12 @@ func (e *environment) source(name string, from *corev1.EnvVarSource) (string, bo
 		kind, object, key, optional = "ConfigMap", r.Name, r.Key, isTrue(r.Optional)
 	case from.SecretKeyRef != nil:
 		if !isSetting(name) {
-			return unknown, true
+			return shell.Unknown, true
 		}
 		r := from.SecretKeyRef
 		kind, object, key, optional = "Secret", r.Name, r.Key, isTrue(r.Optional)
 	default:
-		return unknown, true
+		return shell.Unknown, true
 	}
 	data, err := e.reader.get(kind, e.pod.Namespace, object)
 	if err != nil {
@@ -161,7 +163,7 @@ func (e *environment) source(name string, from *corev1.EnvVarSource) (string, bo
 			return "", false
 		}
 		e.notes.add("$%s is not known: %v", name, err)
-		return unknown, true
+		return shell.Unknown, true
 	}
 	v, ok := data[key]
 	return v, ok
@@ -272,16 +274,16 @@ func expandReferences(s string, lookup func(string) (string, bool)) string {
 }
 
 // podHost is what a script in the pod would find around it.
-func podHost(pod *corev1.Pod, e *environment) host {
-	h := host{env: e.lookup, hostname: pod.Spec.Hostname, ip: pod.Status.PodIP, file: e.file}
+func podHost(pod *corev1.Pod, e *environment) shell.Host {
+	h := shell.Host{Env: e.lookup, Hostname: pod.Spec.Hostname, IP: pod.Status.PodIP, File: e.file}
 	switch {
 	case pod.Spec.HostNetwork:
-		h.hostname = pod.Spec.NodeName // the node's own name, nearly always
-	case h.hostname == "":
-		h.hostname = pod.Name
+		h.Hostname = pod.Spec.NodeName // the node's own name, nearly always
+	case h.Hostname == "":
+		h.Hostname = pod.Name
 	}
 	if pod.Spec.Subdomain != "" && !pod.Spec.HostNetwork {
-		h.fqdn = h.hostname + "." + pod.Spec.Subdomain + "." + pod.Namespace + ".svc.cluster.local"
+		h.FQDN = h.Hostname + "." + pod.Spec.Subdomain + "." + pod.Namespace + ".svc.cluster.local"
 	}
 	return h
 }
@@ -319,7 +321,7 @@ func volumeOf(pod *corev1.Pod, name string) *corev1.Volume {
 type notes struct{ list []string }
 
 func (n *notes) add(format string, args ...any) {
-	s := strings.ReplaceAll(fmt.Sprintf(format, args...), unknown, "…")
+	s := strings.ReplaceAll(fmt.Sprintf(format, args...), shell.Unknown, "…")
 	for _, old := range n.list {
 		if old == s {
 			return

@@ -7,22 +7,24 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // shellFile is a script that a program's command line names and that a
 // ConfigMap has: run by a shell, or by itself.
-func shellFile(argv []string, h host) (script string, args []string, ok bool) {
-	if h.file == nil {
+func shellFile(argv []string, h shell.Host) (script string, args []string, ok bool) {
+	if h.File == nil {
 		return "", nil, false
 	}
 	if shells[path.Base(argv[0])] {
 		if argv = operands(argv[1:]); len(argv) == 0 {
 			return "", nil, false
 		}
-		script, ok = h.file(argv[0])
+		script, ok = h.File(argv[0])
 		return script, argv, ok
 	}
-	if script, ok = h.file(argv[0]); !ok {
+	if script, ok = h.File(argv[0]); !ok {
 		return "", nil, false
 	}
 	first, _, _ := strings.Cut(script, "\n")
@@ -74,7 +76,7 @@ var (
 // launched tells an etcd that is started by a program which cannot be looked
 // into: by its image, by the volume for its data, and by what others reach it
 // by. All three have to be there. starter is that program.
-func launched(pod *corev1.Pod, c *corev1.Container, h host) (starter string, signs []string) {
+func launched(pod *corev1.Pod, c *corev1.Container, h shell.Host) (starter string, signs []string) {
 	progs := containerPrograms(c, h)
 	image := imageBase(c.Image)
 	if starter = starterOf(progs); starter == "" || (!strings.Contains(image, "etcd") || toolName.MatchString(image)) && c.Name != "etcd" {
@@ -103,12 +105,12 @@ func launched(pod *corev1.Pod, c *corev1.Container, h host) (starter string, sig
 
 // starterOf is the program that may start etcd; "" where it is known to do
 // something else.
-func starterOf(progs []invocation) string {
+func starterOf(progs []shell.Invocation) string {
 	if len(progs) == 0 {
 		return "the image's entrypoint"
 	}
 	for i := len(progs) - 1; i >= 0; i-- {
-		argv := progs[i].argv
+		argv := progs[i].Argv
 		if rest := operands(argv[1:]); shells[path.Base(argv[0])] && len(rest) > 0 {
 			argv = rest // of a script that could not be read
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // memberOf describes the etcd in one container; false when it runs none.
@@ -30,7 +32,7 @@ func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, mana
 		Namespace: pod.Namespace, PodName: pod.Name, Node: pod.Spec.NodeName, Container: c.Name, Image: c.Image,
 		Version: ImageVersion(c.Image), Security: securityOf(pod, c), HostNetwork: pod.Spec.HostNetwork,
 		PodIP: pod.Status.PodIP, HostIP: pod.Status.HostIP, Hostname: pod.Spec.Hostname, Subdomain: pod.Spec.Subdomain,
-		ServiceAccount: pod.Spec.ServiceAccountName, Command: readable(inv.argv), FoundBy: signs, Object: pod,
+		ServiceAccount: pod.Spec.ServiceAccountName, Command: readable(inv.Argv), FoundBy: signs, Object: pod,
 	}
 	for _, s := range pod.Spec.ImagePullSecrets {
 		m.ImagePullSecrets = append(m.ImagePullSecrets, s.Name)
@@ -67,7 +69,7 @@ func mentionsEtcd(c *corev1.Container) bool {
 func readable(argv []string) []string {
 	out := make([]string, len(argv))
 	for i, a := range argv {
-		out[i] = strings.ReplaceAll(a, unknown, "…")
+		out[i] = strings.ReplaceAll(a, shell.Unknown, "…")
 	}
 	return out
 }
@@ -141,7 +143,7 @@ func (m *Member) setStatus(pod *corev1.Pod) {
 }
 
 // configure reads etcd's settings from wherever they are.
-func (m *Member) configure(r *reader, inv invocation, known bool, layout Layout, env *environment, c *corev1.Container) {
+func (m *Member) configure(r *reader, inv shell.Invocation, known bool, layout Layout, env *environment, c *corev1.Container) {
 	n, pod := env.notes, env.pod
 	raw := rawSettings(inv, env.lookup)
 	if layout == Gardener && raw["config-file"] == "" {

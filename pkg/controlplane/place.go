@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // Place is where an etcd is that no pod is known to run, and that nothing but
@@ -101,16 +103,16 @@ func (f *finder) standIn(pod *corev1.Pod, c *corev1.Container, urls []string) (p
 	env := newEnvironment(f.reader, pod, c, &n)
 	progs := containerPrograms(c, podHost(pod, env))
 	if len(progs) == 0 {
-		progs = []invocation{{argv: append([]string{imageBase(c.Image)}, append(append([]string{}, c.Command...), c.Args...)...)}}
+		progs = []shell.Invocation{{Argv: append([]string{imageBase(c.Image)}, append(append([]string{}, c.Command...), c.Args...)...)}}
 	}
 	for _, p := range progs {
-		flags := parseFlags(p.argv[1:])
-		switch base := path.Base(p.argv[0]); {
+		flags := parseFlags(p.Argv[1:])
+		switch base := path.Base(p.Argv[0]); {
 		case base == EtcdManager && serves(flags["client-urls"], urls):
 			return EtcdManager, flags["backup-store"]
 		case base == Kine && serves(first(flags["listen-address"], "0.0.0.0:2379"), urls):
 			kind, _, ok := strings.Cut(first(flags["endpoint"], "sqlite://"), "://")
-			if !ok || strings.Contains(kind, unknown) {
+			if !ok || strings.Contains(kind, shell.Unknown) {
 				kind = ""
 			}
 			return Kine, kind

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // wrappers are programs that run another: how many words of their own come
@@ -37,7 +39,7 @@ var shells = map[string]bool{"sh": true, "bash": true, "ash": true, "dash": true
 
 // programs lists what a command line runs in the end, with shells and
 // wrappers taken off.
-func programs(argv []string, h host, env map[string]string, depth int) []invocation {
+func programs(argv []string, h shell.Host, env map[string]string, depth int) []shell.Invocation {
 	argv, env = unwrap(argv, env)
 	if len(argv) == 0 {
 		return nil
@@ -54,23 +56,23 @@ func programs(argv []string, h host, env map[string]string, depth int) []invocat
 		script, rest, ok = shellFile(argv, h)
 	}
 	if !ok || depth > 3 {
-		return []invocation{{argv, env}}
+		return []shell.Invocation{{Argv: argv, Env: env}}
 	}
-	outer := h.env
-	h.env = func(name string) (string, bool) {
+	outer := h.Env
+	h.Env = func(name string) (string, bool) {
 		if v, ok := env[name]; ok {
 			return v, true
 		}
 		return outer(name)
 	}
-	var out []invocation
-	for _, inv := range runScript(script, rest, h) {
+	var out []shell.Invocation
+	for _, inv := range shell.Run(script, rest, h) {
 		for name, v := range env {
-			if _, ok := inv.env[name]; !ok {
-				inv.env[name] = v
+			if _, ok := inv.Env[name]; !ok {
+				inv.Env[name] = v
 			}
 		}
-		out = append(out, programs(inv.argv, h, inv.env, depth+1)...)
+		out = append(out, programs(inv.Argv, h, inv.Env, depth+1)...)
 	}
 	return out
 }
@@ -155,13 +157,13 @@ func with(env map[string]string, name, value string) map[string]string {
 
 // containerPrograms is what a container runs as far as its pod says; nil when
 // only the image knows.
-func containerPrograms(c *corev1.Container, h host) []invocation {
+func containerPrograms(c *corev1.Container, h shell.Host) []shell.Invocation {
 	argv := append(append([]string{}, c.Command...), c.Args...)
 	if len(argv) == 0 || len(c.Command) == 0 && (strings.HasPrefix(argv[0], "-") || argv[0] == "start-etcd" || argv[0] == "server") {
 		return nil
 	}
 	for i := range argv {
-		argv[i] = expandReferences(argv[i], h.env)
+		argv[i] = expandReferences(argv[i], h.Env)
 	}
 	return programs(argv, h, nil, 0)
 }
@@ -176,44 +178,44 @@ func imageBase(image string) string {
 
 // etcdProcess tells whether the container runs an etcd member, and with which
 // arguments. known is false when the image's entrypoint starts it.
-func etcdProcess(c *corev1.Container, h host) (inv invocation, known, ok bool) {
+func etcdProcess(c *corev1.Container, h shell.Host) (inv shell.Invocation, known, ok bool) {
 	progs := containerPrograms(c, h)
 	for i := len(progs) - 1; i >= 0; i-- {
-		if runsMember(progs[i].argv) {
+		if runsMember(progs[i].Argv) {
 			return progs[i], true, true
 		}
 	}
 	for _, p := range progs {
-		if argv := behind(p.argv); argv != nil {
-			return invocation{argv, p.env}, true, true
+		if argv := behind(p.Argv); argv != nil {
+			return shell.Invocation{Argv: argv, Env: p.Env}, true, true
 		}
 	}
 	image := imageBase(c.Image)
-	script := len(progs) == 1 && strings.HasSuffix(progs[0].argv[0], ".sh") && !toolName.MatchString(path.Base(progs[0].argv[0]))
+	script := len(progs) == 1 && strings.HasSuffix(progs[0].Argv[0], ".sh") && !toolName.MatchString(path.Base(progs[0].Argv[0]))
 	if progs != nil && !script {
-		return invocation{}, false, false
+		return shell.Invocation{}, false, false
 	}
 	if image == "etcd-wrapper" || image == "etcd" && c.Name == "etcd" && hasEnv(c, "BACKUP_ENDPOINT") {
-		return invocation{}, false, true // Gardener's images
+		return shell.Invocation{}, false, true // Gardener's images
 	}
 	// Debian's and the vendors' etcd images start etcd by themselves; a
 	// setting of etcd's tells them from a tool's image of that name.
 	if image != "etcd" && c.Name != "etcd" {
-		return invocation{}, false, false
+		return shell.Invocation{}, false, false
 	}
 	if progs == nil && len(c.Args) > 0 && flagsLookLikeEtcd(c.Args) {
 		argv := append([]string{"etcd"}, c.Args...)
 		for i := range argv {
-			argv[i] = expandReferences(argv[i], h.env)
+			argv[i] = expandReferences(argv[i], h.Env)
 		}
-		return invocation{argv: argv}, true, true
+		return shell.Invocation{Argv: argv}, true, true
 	}
 	for _, e := range c.Env {
 		if isSetting(e.Name) && (!script || serverSettings[flagName(strings.TrimPrefix(e.Name, "ETCD_"))]) {
-			return invocation{}, false, true
+			return shell.Invocation{}, false, true
 		}
 	}
-	return invocation{}, false, false
+	return shell.Invocation{}, false, false
 }
 
 func hasEnv(c *corev1.Container, name string) bool {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // etcdFlags are the settings looked for. etcd reads each from its command line,
@@ -58,13 +60,13 @@ func parseFlags(args []string) map[string]string {
 
 // rawSettings gathers etcd's settings by name. As etcd does it: a flag wins
 // over the environment, and a configuration file makes it ignore both.
-func rawSettings(inv invocation, env func(string) (string, bool)) map[string]string {
-	raw := parseFlags(inv.argv[min(1, len(inv.argv)):])
+func rawSettings(inv shell.Invocation, env func(string) (string, bool)) map[string]string {
+	raw := parseFlags(inv.Argv[min(1, len(inv.Argv)):])
 	for flag := range etcdFlags {
 		if _, ok := raw[flag]; ok {
 			continue
 		}
-		if v, ok := inv.env[envName(flag)]; ok {
+		if v, ok := inv.Env[envName(flag)]; ok {
 			raw[flag] = v
 		} else if v, ok := env(envName(flag)); ok {
 			raw[flag] = v
@@ -76,7 +78,7 @@ func rawSettings(inv invocation, env func(string) (string, bool)) map[string]str
 // dropUnknown removes what could not be worked out, and says so.
 func dropUnknown(raw map[string]string, n *notes) {
 	for _, flag := range sortedKeys(raw) {
-		if !strings.Contains(raw[flag], unknown) {
+		if !strings.Contains(raw[flag], shell.Unknown) {
 			continue
 		}
 		if etcdFlags[flag] {

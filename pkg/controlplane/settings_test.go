@@ -1,6 +1,10 @@
 package controlplane
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
+)
 
 // TestBoolean: what etcd takes for true is true here, however a chart writes it.
 func TestBoolean(t *testing.T) {
@@ -9,7 +13,7 @@ func TestBoolean(t *testing.T) {
 		"false": false, "False": false, "0": false, "": false, "yes": false, "on": false,
 	} {
 		env := func(name string) (string, bool) { return value, name == "ETCD_CLIENT_CERT_AUTH" }
-		if got := settingsOf(rawSettings(invocation{argv: []string{"etcd"}}, env)).ClientCertAuth; got != want {
+		if got := settingsOf(rawSettings(shell.Invocation{Argv: []string{"etcd"}}, env)).ClientCertAuth; got != want {
 			t.Errorf("ETCD_CLIENT_CERT_AUTH=%q: %v, want %v", value, got, want)
 		}
 		if got := settingsOf(parseFlags([]string{"--client-cert-auth=" + value})).ClientCertAuth; got != want {

@@ -1,7 +1,8 @@
-package controlplane
+package shell
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
@@ -15,16 +16,16 @@ func (s *shell) fields(words ...*syntax.Word) []string {
 		copied := &syntax.Word{Parts: s.known(w.Parts)}
 		braces := *copied
 		if syntax.SplitBraces(&braces) || s.splitsUnknown(copied) { // how many that is, its author chooses
-			out = append(out, unknown)
+			out = append(out, Unknown)
 			continue
 		}
 		f, err := expand.Fields(&expand.Config{Env: variables{s}}, copied)
 		if err != nil {
-			f = []string{unknown}
+			f = []string{Unknown}
 		}
 		for _, v := range f {
 			if len(v) > maxValue {
-				v = unknown
+				v = Unknown
 			}
 			out = append(out, v)
 		}
@@ -35,14 +36,14 @@ func (s *shell) fields(words ...*syntax.Word) []string {
 // splitsUnknown says that a word is split by what is not known.
 func (s *shell) splitsUnknown(w *syntax.Word) bool {
 	ifs, _ := s.get("IFS")
-	return strings.Contains(ifs, unknown) && slices.ContainsFunc(w.Parts, func(p syntax.WordPart) bool { _, ok := p.(*syntax.ParamExp); return ok })
+	return strings.Contains(ifs, Unknown) && slices.ContainsFunc(w.Parts, func(p syntax.WordPart) bool { _, ok := p.(*syntax.ParamExp); return ok })
 }
 
 // literal is a word's text, not split.
 func (s *shell) literal(w *syntax.Word) string {
 	v, err := expand.Literal(&expand.Config{Env: variables{s}}, &syntax.Word{Parts: s.known(w.Parts)})
 	if err != nil {
-		return unknown
+		return Unknown
 	}
 	return v
 }
@@ -59,7 +60,7 @@ func (s *shell) known(parts []syntax.WordPart) []syntax.WordPart {
 			out = append(out, p)
 		case *syntax.Lit:
 			if i == 0 && strings.HasPrefix(p.Value, "~") { // somebody's home
-				out = append(out, mark(unknown))
+				out = append(out, mark(Unknown))
 				continue
 			}
 			out = append(out, p)
@@ -74,12 +75,12 @@ func (s *shell) known(parts []syntax.WordPart) []syntax.WordPart {
 		case *syntax.ArithmExp:
 			if !s.arithmKnown(p.X) {
 				s.forget(p)
-				out = append(out, mark(unknown))
+				out = append(out, mark(Unknown))
 				continue
 			}
 			out = append(out, p)
 		default:
-			out = append(out, mark(unknown))
+			out = append(out, mark(Unknown))
 		}
 	}
 	return out
@@ -88,7 +89,7 @@ func (s *shell) known(parts []syntax.WordPart) []syntax.WordPart {
 // parameter leaves a ${…} to the library where all that it needs is known.
 func (s *shell) parameter(p *syntax.ParamExp) syntax.WordPart {
 	if p.Param == nil || p.Excl || p.Width || p.IsSet || p.Names != 0 || p.Index != nil || p.Flags != nil || p.Modifiers != nil || p.NestedParam != nil {
-		return mark(unknown)
+		return mark(Unknown)
 	}
 	name := p.Param.Value
 	v, set := s.get(name)
@@ -96,8 +97,8 @@ func (s *shell) parameter(p *syntax.ParamExp) syntax.WordPart {
 		of := variables{s}.Get(name)
 		v, set = of.String(), of.Set || len(name) > 0 && name[0] >= '0' && name[0] <= '9' // an argument that is not there is empty
 	}
-	if p.Exp != nil && p.Exp.Op == syntax.AlternateUnsetOrNull && v == unknown { // it may be empty
-		return mark(unknown)
+	if p.Exp != nil && p.Exp.Op == syntax.AlternateUnsetOrNull && v == Unknown { // it may be empty
+		return mark(Unknown)
 	}
 	if p.Exp != nil && slices.Contains(defaults, p.Exp.Op) && p.Exp.Word != nil {
 		return s.orElse(p)
@@ -106,15 +107,15 @@ func (s *shell) parameter(p *syntax.ParamExp) syntax.WordPart {
 		if p.Exp == nil && p.Repl == nil && !p.Length && p.Slice == nil || s.argsKnown() && s.operandsKnown(p) {
 			return p
 		}
-		return mark(unknown)
+		return mark(Unknown)
 	}
 	switch {
 	case !set, name == "#" && !s.argsKnown(): // the image may set it
-		return mark(unknown)
+		return mark(Unknown)
 	case p.Exp == nil && p.Repl == nil && !p.Length && p.Slice == nil:
 		return p
-	case strings.Contains(v, unknown) || !s.operandsKnown(p):
-		return mark(unknown)
+	case strings.Contains(v, Unknown) || !s.operandsKnown(p):
+		return mark(Unknown)
 	}
 	return p
 }
@@ -141,7 +142,7 @@ func (s *shell) operandsKnown(p *syntax.ParamExp) bool {
 		words = append(words, p.Repl.Orig, p.Repl.With)
 	}
 	for _, w := range words {
-		if w != nil && (strings.Contains(s.literal(w), unknown) || s.runs(w)) {
+		if w != nil && (strings.Contains(s.literal(w), Unknown) || s.runs(w)) {
 			return false
 		}
 	}
@@ -171,7 +172,7 @@ func (s *shell) arithmKnown(x syntax.ArithmExpr) bool {
 		case *syntax.Lit:
 			if syntax.ValidName(n.Value) {
 				v, set := s.get(n.Value)
-				ok = ok && set && number(v) != 0 || ok && v == "0"
+				ok = ok && set && isNumber(v) || ok && v == "0"
 			}
 		case *syntax.ParamExp:
 			_, unknowable := s.parameter(n).(*syntax.SglQuoted)
@@ -188,24 +189,30 @@ func (s *shell) arithmKnown(x syntax.ArithmExpr) bool {
 // substitute knows what a few commands print.
 func (s *shell) substitute(c *syntax.CmdSubst) string {
 	if len(c.Stmts) != 1 {
-		return unknown
+		return Unknown
 	}
 	call, ok := c.Stmts[0].Cmd.(*syntax.CallExpr)
 	if !ok || len(call.Assigns) > 0 {
-		return unknown
+		return Unknown
 	}
 	argv := s.fields(call.Args...)
 	known := ""
 	switch strings.Join(argv, " ") {
 	case "hostname", "hostname -s", "hostname --short", "uname -n":
-		known = s.hostname
+		known = s.Hostname
 	case "hostname -f", "hostname --fqdn":
-		known = s.fqdn
+		known = s.FQDN
 	case "hostname -i", "hostname -I":
-		known = s.ip
+		known = s.IP
 	}
 	if known == "" {
-		return unknown
+		return Unknown
 	}
 	return known
+}
+
+// isNumber tells whether a value is one, other than 0, as far as a shell can reckon with it.
+func isNumber(v string) bool {
+	n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+	return err == nil && int64(n) != 0
 }

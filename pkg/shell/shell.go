@@ -1,4 +1,6 @@
-package controlplane
+// Package shell reads shell scripts to learn which programs they would start, with which arguments and environment. Nothing of
+// them is run. What it cannot follow is unknown, never wrong.
+package shell
 
 import (
 	"slices"
@@ -8,9 +10,9 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// A shell script is read to learn how it would start etcd, and nothing of it is run. Whatever would have to be run to be
-// known (a command substitution, a file's content) is the mark unknown, which no value in a command line can contain.
-const unknown = "\x00"
+// Unknown is the mark for what would have to be run to be known: a command substitution, a file's content. No value in a command
+// line can contain it.
+const Unknown = "\x00"
 
 const (
 	// maxSteps and maxValue bound what a script can make of itself: its author is not trusted.
@@ -19,42 +21,42 @@ const (
 	maxCalls = 16       // of functions, and scripts in eval, one within the other
 )
 
-// invocation is one program that a container runs: its arguments, program
+// Invocation is one program that a script runs: its arguments, program
 // first, and what the script set in its environment.
-type invocation struct {
-	argv []string
-	env  map[string]string
+type Invocation struct {
+	Argv []string
+	Env  map[string]string
 }
 
-// host answers what a script asks its surroundings for.
-type host struct {
-	env      func(string) (string, bool) // the container's environment
-	hostname string
-	fqdn     string
-	ip       string
-	file     func(path string) (string, bool) // a file of its own that can be read; nil: none can
+// Host answers what a script asks its surroundings for.
+type Host struct {
+	Env      func(string) (string, bool) // the container's environment
+	Hostname string
+	FQDN     string
+	IP       string
+	File     func(path string) (string, bool) // a file of its own that can be read; nil: none can
 }
 
 // shell follows a script from top to bottom. Both branches of a condition are taken, so that all programs are seen; a
 // variable that is not the same after both, or that a loop changes, is unknown.
 type shell struct {
-	host
+	Host
 	state
 	functions map[string]*syntax.Stmt
 	returned  []state // of the function that is followed: what held where it returned
 	locals    map[string]variable
 	depth     int
 	steps     int
-	found     []invocation
+	found     []Invocation
 }
 
-// runScript returns the programs that a script runs, in its order. args are $0 and what follows. After what is no shell's
+// Run returns the programs that a script runs, in its order. args are $0 and what follows. After what is no shell's
 // syntax nothing more is run, as in a shell; of a script without an end, nothing is known.
-func runScript(script string, args []string, h host) []invocation {
+func Run(script string, args []string, h Host) []Invocation {
 	if len(args) == 0 {
 		args = []string{"sh"}
 	}
-	s := &shell{host: h, state: newState(args), functions: map[string]*syntax.Stmt{}}
+	s := &shell{Host: h, state: newState(args), functions: map[string]*syntax.Stmt{}}
 	s.script(script)
 	if s.steps > maxSteps {
 		return nil
@@ -170,7 +172,7 @@ func (s *shell) forClause(c *syntax.ForClause) {
 	}
 	s.loop(func() {
 		if ok {
-			s.set(iter.Name.Value, unknown)
+			s.set(iter.Name.Value, Unknown)
 		}
 		s.list(c.Do)
 	})
@@ -238,7 +240,7 @@ func (s *shell) call(c *syntax.CallExpr) {
 	if s.builtin(argv) {
 		return
 	}
-	s.found = append(s.found, invocation{argv, s.environment(prefix)})
+	s.found = append(s.found, Invocation{argv, s.environment(prefix)})
 	s.ended = argv[0] == "exec"
 }
 
@@ -246,7 +248,7 @@ func (s *shell) call(c *syntax.CallExpr) {
 func (s *shell) environment(prefix map[string]string) map[string]string {
 	env := map[string]string{}
 	for name, v := range s.vars {
-		_, inherited := s.env(name)
+		_, inherited := s.Env(name)
 		if v.set && (s.exported[name] || inherited) {
 			env[name] = v.value
 		}
@@ -284,7 +286,7 @@ func (s *shell) builtin(argv []string) bool {
 		s.ended = true
 	case "eval":
 		text := strings.Join(names, " ")
-		if strings.Contains(text, unknown) {
+		if strings.Contains(text, Unknown) {
 			s.forgetAll()
 			return true
 		}
@@ -292,14 +294,14 @@ func (s *shell) builtin(argv []string) bool {
 	case "read", "mapfile", "readarray", "getopts":
 		for _, name := range names {
 			if syntax.ValidName(name) {
-				s.set(name, unknown)
+				s.set(name, Unknown)
 			}
 		}
 	case "printf":
 		if len(names) < 2 || names[0] != "-v" {
 			return false
 		}
-		s.set(names[1], unknown)
+		s.set(names[1], Unknown)
 	default:
 		return false
 	}
@@ -379,7 +381,7 @@ func (s *shell) declare(c *syntax.DeclClause) {
 // value is what an assignment gives its variable.
 func (s *shell) value(a *syntax.Assign) string {
 	if a.Array != nil || a.Index != nil {
-		return unknown
+		return Unknown
 	}
 	v := ""
 	if a.Value != nil {
@@ -388,7 +390,7 @@ func (s *shell) value(a *syntax.Assign) string {
 	if a.Append {
 		old, ok := s.get(a.Name.Value)
 		if !ok { // the image may set it
-			old = unknown
+			old = Unknown
 		}
 		v = old + v
 	}

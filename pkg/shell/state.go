@@ -1,4 +1,4 @@
-package controlplane
+package shell
 
 import (
 	"fmt"
@@ -51,10 +51,10 @@ func (s *shell) merge(a, b state) state {
 		out.vars[name] = b.vars[name]
 	}
 	for name := range out.vars {
-		va, oka := a.get(s.host, name)
-		vb, okb := b.get(s.host, name)
+		va, oka := a.get(s.Host, name)
+		vb, okb := b.get(s.Host, name)
 		if oka != okb || va != vb {
-			out.vars[name] = variable{unknown, true}
+			out.vars[name] = variable{Unknown, true}
 		}
 	}
 	maps.Copy(out.exported, b.exported)
@@ -64,32 +64,32 @@ func (s *shell) merge(a, b state) state {
 		for n < min(len(a.args), len(b.args)) && a.args[n] == b.args[n] {
 			n++
 		}
-		out.args = append(slices.Clone(a.args[:n]), unknown)
+		out.args = append(slices.Clone(a.args[:n]), Unknown)
 	}
 	return out
 }
 
-func (a state) get(h host, name string) (string, bool) {
+func (a state) get(h Host, name string) (string, bool) {
 	if v, ok := a.vars[name]; ok {
 		return v.value, v.set
 	}
-	if v, ok := h.env(name); ok {
+	if v, ok := h.Env(name); ok {
 		return v, true
 	}
 	switch {
-	case name == "HOSTNAME" && h.hostname != "":
-		return h.hostname, true
+	case name == "HOSTNAME" && h.Hostname != "":
+		return h.Hostname, true
 	case name == "IFS":
 		return " \t\n", true
 	}
 	return "", false
 }
 
-func (s *shell) get(name string) (string, bool) { return s.state.get(s.host, name) }
+func (s *shell) get(name string) (string, bool) { return s.state.get(s.Host, name) }
 
 func (s *shell) set(name, value string) {
 	if len(value) > maxValue {
-		value = unknown
+		value = Unknown
 	}
 	s.vars[name] = variable{value, true}
 	if s.allExported {
@@ -105,11 +105,11 @@ func (s *shell) argument(n int) string {
 	case s.argsKnown():
 		return ""
 	}
-	return unknown
+	return Unknown
 }
 
 func (s *shell) argsKnown() bool {
-	return !slices.ContainsFunc(s.args, func(a string) bool { return strings.Contains(a, unknown) })
+	return !slices.ContainsFunc(s.args, func(a string) bool { return strings.Contains(a, Unknown) })
 }
 
 func (s *shell) shift(n int) {
@@ -119,7 +119,7 @@ func (s *shell) shift(n int) {
 		s.args = append(slices.Clone(s.args[:1]), s.args[1+n:]...)
 	case s.argsKnown(): // more than there are: none is shifted
 	default:
-		s.args = append(slices.Clone(s.args[:1]), unknown)
+		s.args = append(slices.Clone(s.args[:1]), Unknown)
 	}
 }
 
@@ -139,7 +139,7 @@ func (v variables) Get(name string) expand.Variable {
 	case err == nil && n >= 0:
 		return text(v.s.argument(n), n < len(v.s.args))
 	}
-	if value, ok := v.s.get(name); name != "IFS" || !strings.Contains(value, unknown) { // the mark separates nothing
+	if value, ok := v.s.get(name); name != "IFS" || !strings.Contains(value, Unknown) { // the mark separates nothing
 		return text(value, ok)
 	}
 	return text("", false)
@@ -155,8 +155,8 @@ func (v variables) Set(name string, value expand.Variable) error {
 
 // sourced follows a file where it can be read. One that cannot may set whatever the script has set before.
 func (s *shell) sourced(argv []string) {
-	if len(argv) > 0 && s.file != nil {
-		if text, ok := s.file(argv[0]); ok {
+	if len(argv) > 0 && s.File != nil {
+		if text, ok := s.File(argv[0]); ok {
 			s.script(text)
 			return
 		}
@@ -166,7 +166,7 @@ func (s *shell) sourced(argv []string) {
 
 func (s *shell) forgetAll() {
 	for name := range s.vars {
-		s.vars[name] = variable{unknown, true}
+		s.vars[name] = variable{Unknown, true}
 	}
 }
 
@@ -180,7 +180,7 @@ func (s *shell) forget(node syntax.Node) {
 			s.forgetAssigned(n.X, n.Op == syntax.Inc || n.Op == syntax.Dec)
 		case *syntax.Assign:
 			if n.Name != nil {
-				s.set(n.Name.Value, unknown)
+				s.set(n.Name.Value, Unknown)
 			}
 		}
 		return true
@@ -189,6 +189,6 @@ func (s *shell) forget(node syntax.Node) {
 
 func (s *shell) forgetAssigned(x syntax.ArithmExpr, assigned bool) {
 	if w, ok := x.(*syntax.Word); ok && assigned && syntax.ValidName(w.Lit()) {
-		s.set(w.Lit(), unknown)
+		s.set(w.Lit(), Unknown)
 	}
 }
