@@ -105,7 +105,7 @@ check_krew() { go run ./hack/dist -check-template; }
 # Subjects since this commit; those before it are longer.
 COMMITS_SINCE=932ccc3c82e46803926512947bc0fcbe9f860c96
 check_commits() {
-  git merge-base --is-ancestor $COMMITS_SINCE HEAD 2>/dev/null || skip "the history since ${COMMITS_SINCE:0:7} is not here"
+  git merge-base --is-ancestor $COMMITS_SINCE HEAD 2>/dev/null || skip "${COMMITS_SINCE:0:7}, since which subjects are short, is not in the history that is here"
   local long
   long=$(git log --no-merges --format='%h %s' "$COMMITS_SINCE..HEAD" | awk '{ h = $1; s = substr($0, length(h) + 2); if (length(s) > 72) print h ": " length(s) " characters: " s }')
   [ -z "$long" ] || { echo "a subject has at most 72 characters"; echo "$long"; exit 1; }
