@@ -114,7 +114,7 @@ func wayHint(cmd *cobra.Command, err error) string {
 		if cmd.Flags().Lookup("skip-member") != nil && errors.Is(err, reach.ErrNotReady) {
 			return "bring the node back; or leave its member out with --skip-member, and replace it later with --member"
 		}
-		return "it takes a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
+		return "it requires a pod at the member's volume, on its node: let the namespace's quota and admission pass one, and see that the node is well"
 	}
 	used := f.Value.String()
 	if raw := cmd.Flags().Lookup("raw"); used == string(reach.Auto) || raw != nil && raw.Changed {
@@ -175,9 +175,9 @@ func writtenHint(restores, sidecar bool) string {
 	case restores:
 		return "name another snapshot, or restore the database without its last 32 bytes with --skip-hash-check: it has been read whole, but cannot be proven"
 	case sidecar:
-		return "read it with --raw --no-sidecar; a restore takes it, without its last 32 bytes, with --skip-hash-check, once the sidecar is moved away"
+		return "read it with --raw --no-sidecar; a restore accepts it, without its last 32 bytes, with --skip-hash-check, once the sidecar is moved away"
 	}
-	return "read it with --raw; a restore takes it, without its last 32 bytes, with --skip-hash-check"
+	return "read it with --raw; a restore accepts it, without its last 32 bytes, with --skip-hash-check"
 }
 
 func damaged(err error) bool {

@@ -105,7 +105,7 @@ What was being undone goes on being undone.`,
 		func(ctx context.Context, f *found) error {
 			what := "Go on with"
 			if f.op.Phase == plan.GoingBack {
-				what = "Go on taking back"
+				what = "Go on undoing"
 			}
 			return o.goOn(ctx, f, fmt.Sprintf("%s operation %s of %s?", what, f.op.ID, f.op.Target), (*restore.Prepared).Resume)
 		})
@@ -132,7 +132,7 @@ was seen since. Its plan is printed first, and asked for.`,
 	return cmd
 }
 
-// restoreOld takes back a restore that clients have seen.
+// restoreOld undoes a restore that clients have seen.
 func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	if o.safety == "" {
 		return usagef(o.cmd, "--safety-backup needs a folder here: the old data is copied there")
