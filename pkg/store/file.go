@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// partSuffix is what a file is called behind its name until it is complete.
+const partSuffix = ".part"
+
 // Stdout is the destination that means standard output.
 const Stdout = "-"
 
@@ -76,7 +79,7 @@ func Create(path string, force bool) (*File, error) {
 	if err := Check(path, force); err != nil {
 		return nil, err
 	}
-	part := path + ".part"
+	part := path + partSuffix
 	if info, err := os.Lstat(part); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("create %s: not a regular file", part)
 	}
