@@ -1,0 +1,8 @@
+//go:build !unix
+
+package child
+
+import "os/exec"
+
+// dieWithParent does nothing here: no other system has it. A process is stopped by who has started it.
+func dieWithParent(*exec.Cmd) {}
