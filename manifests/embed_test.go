@@ -99,12 +99,13 @@ func TestRBAC(t *testing.T) {
 			if role.Kind == "ClusterRole" && (slices.Contains(r.Verbs, "create") || slices.Contains(r.Verbs, "delete") || slices.Contains(r.Resources, "secrets")) {
 				t.Errorf("for the whole cluster: %+v", r)
 			}
-			if role.Metadata.Name != "kubectl-etcd-forward" && (slices.Contains(r.Resources, "secrets") || slices.Contains(r.Resources, "pods/portforward")) {
-				t.Errorf("only for --via=forward: %+v", r)
+			name := role.Metadata.Name
+			if name != "kubectl-etcd-forward" && (slices.Contains(r.Resources, "pods/portforward") || name != "kubectl-etcd-keys" && slices.Contains(r.Resources, "secrets")) {
+				t.Errorf("only for --via=forward, and Secrets for --with-keys: %+v", r)
 			}
 		}
 	}
-	if kinds["Role"] != 2 || kinds["ClusterRole"] != 1 || strings.Count(RBAC, "namespace: kube-system") != 2 {
+	if kinds["Role"] != 3 || kinds["ClusterRole"] != 2 || strings.Count(RBAC, "namespace: kube-system") != 3 {
 		t.Errorf("%v", kinds)
 	}
 }

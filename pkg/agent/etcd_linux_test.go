@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/answer"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -43,7 +44,7 @@ func (p *peer) reply(into any) {
 		p.t.Fatal(err)
 	}
 	p.send(frame.TypeAck, nil)
-	if err := p.ended(5 * time.Second); err != nil {
+	if err := p.ended(time.Minute); err != nil {
 		p.t.Error(err)
 	}
 }
@@ -165,7 +166,7 @@ func TestSnapshotCancelled(t *testing.T) {
 	b := &brake{reached: make(chan struct{}), release: make(chan struct{})}
 	done := make(chan error, 1)
 	go func() {
-		_, err := Snapshot(ctx, c, true, b, func(agentapi.SnapshotProgress) {})
+		_, err := answer.Snapshot(ctx, c, true, b, func(agentapi.SnapshotProgress) {})
 		done <- err
 	}()
 	<-b.reached
@@ -176,7 +177,7 @@ func TestSnapshotCancelled(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled snapshot: %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("a cancelled snapshot goes on")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
@@ -22,7 +23,7 @@ func fileRequest(t *testing.T, name string, body any) *peer {
 		t.Fatal(err)
 	}
 	p := start(t, t.Context(), map[string]Handler{
-		frame.RequestRead: readFile, frame.RequestWrite: writeFile, frame.RequestStat: statFile,
+		frame.RequestRead: readFile, frame.RequestWrite: writeFile, frame.RequestStat: statFile, frame.RequestList: listFiles,
 	})
 	p.send(frame.TypeRequest, frame.Request{Name: name, Body: raw})
 	return p
@@ -218,6 +219,31 @@ func TestStat(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if got := stat(false); got.SHA256 != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestList: all below a path with modes and owners; links are named, not followed, and what is no file is left out.
+func TestList(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "pki"), 0o750), os.WriteFile(filepath.Join(dir, "pki", "ca.key"), []byte("abc"), 0o600), os.Symlink("/etc", filepath.Join(dir, "pki", "link")),
+		syscall.Mkfifo(filepath.Join(dir, "pki", "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var got frame.ListReply
+	list := func(path string, most int) *peer {
+		return fileRequest(t, frame.RequestList, frame.ListRequest{Path: path, Most: most})
+	}
+	list(dir, 4).reply(&got)
+	if len(got.Files) != 4 || got.Files[1].Mode != 0o750|fs.ModeDir || got.Files[2].Size != 3 || got.Files[2].Mode != 0o600 || got.Files[2].UID != os.Getuid() || got.Files[3].Link != "/etc" {
+		t.Errorf("%+v", got.Files)
+	}
+	if e := list(dir, 3).refusal("more than 3 files"); e.Code != frame.CodeBadRequest {
+		t.Errorf("%+v", e)
+	}
+	list(filepath.Join(dir, "nothing"), 3).refusal("no such file")
+	list(filepath.Join(dir, "pki", "ca.key"), 1).reply(&got)
+	if len(got.Files) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

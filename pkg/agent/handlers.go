@@ -14,11 +14,16 @@ func Handlers() map[string]Handler {
 		frame.RequestRead:  readFile,
 		frame.RequestWrite: writeFile,
 		frame.RequestStat:  statFile,
+		frame.RequestList:  listFiles,
 
 		agentapi.RequestQuery:    query,
 		agentapi.RequestSnapshot: takeSnapshot,
 		agentapi.RequestRaw:      rawCopy,
 		agentapi.RequestRehearse: rehearseFile,
+
+		agentapi.RequestHold:      hold,
+		agentapi.RequestServeEtcd: serveEtcd,
+		agentapi.RequestServeAPI:  serveAPI,
 
 		agentapi.RequestPuts:     puts,
 		agentapi.RequestIdentity: identity,
@@ -37,5 +42,7 @@ func Handlers() map[string]Handler {
 		agentapi.RequestHot:      hotExchange,
 		agentapi.RequestThaw:     onDataDir(thawData),
 		agentapi.RequestHotCheck: onDataDir(checkHot),
+		agentapi.RequestNote:     onDataDir(note),
+		agentapi.RequestEndPod:   endPod,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/answer"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
@@ -22,7 +23,7 @@ func identity(ctx context.Context, s *Session) error {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answer.QueryTimeout)
 	defer cancel()
 	return with(ctx, req.Endpoint, func(c *etcd.Conn) error {
 		uids, err := KubeSystemUIDs(ctx, c, req.Prefixes)

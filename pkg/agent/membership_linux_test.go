@@ -29,7 +29,7 @@ func (c changing) change(change string, id etcd.ID, urls ...string) (r agentapi.
 // promoted asks until the learner is not behind any more.
 func (c changing) promoted(id etcd.ID) {
 	c.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

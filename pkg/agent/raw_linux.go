@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/answer"
 )
 
 // ErrInUse says that a process holds the database's lock.
@@ -44,7 +45,7 @@ func rawCopy(ctx context.Context, s *Session) error {
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	reply, err := Pump(req.Compress, s.Data(), func(w io.Writer) error {
+	reply, err := answer.Pump(req.Compress, s.Data(), func(w io.Writer) error {
 		return copyWithProgress(ctx, w, f, info.Size(), func(done int64) {
 			s.Progress(agentapi.SnapshotProgress{Done: done, Total: info.Size()})
 		})
@@ -62,7 +63,7 @@ func rawCopy(ctx context.Context, s *Session) error {
 func copyWithProgress(ctx context.Context, w io.Writer, r io.Reader, size int64, progress func(done int64)) error {
 	var done int64
 	for {
-		n, err := io.CopyN(w, r, progressEvery)
+		n, err := io.CopyN(w, r, answer.ProgressEvery)
 		done += n
 		if done > 0 || size == 0 {
 			progress(done)

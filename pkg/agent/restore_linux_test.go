@@ -198,7 +198,7 @@ func TestBuildEndsWithItsClient(t *testing.T) {
 	p := ask(t, agentapi.RequestBuild, m.build)
 	p.until("the data is built", is(true))
 	p.in.Close()
-	if err := p.ended(20 * time.Second); !errors.Is(err, errStdinClosed) {
+	if err := p.ended(time.Minute); !errors.Is(err, errStdinClosed) {
 		t.Errorf("%v", err)
 	}
 	p.until("the build is removed", is(false))
@@ -216,7 +216,7 @@ func TestBuildEndsWithItsClient(t *testing.T) {
 
 func (p *peer) until(what string, is func() bool) {
 	p.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !is() {

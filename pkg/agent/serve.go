@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -53,6 +54,7 @@ type Session struct {
 	down    *frame.Sender
 	up      *frame.Receiver
 	ended   bool
+	alive   *sync.WaitGroup
 }
 
 // Decode reads the body of the request. A field that is not known is an error: a client that asks for more than this
@@ -92,6 +94,12 @@ func (s *Session) SeedUpload(prefix io.Reader) error {
 	return nil
 }
 
+// Outlive keeps the process for its handler, whatever becomes of the client, until release is called.
+func (s *Session) Outlive() (release func()) {
+	s.alive.Add(1)
+	return sync.OnceFunc(s.alive.Done)
+}
+
 // UploadEnd is what the client said about the uploaded data, once Upload has been read to its end.
 func (s *Session) UploadEnd() (frame.End, bool) { return s.up.Ended() }
 
@@ -115,7 +123,7 @@ func (s *Session) End(extra any) error {
 
 // Serve holds one conversation: it greets, waits for a request, lets its handler answer and stays until the client says
 // that it has everything. It returns as soon as the client is gone (stdin closed, or no frame for 30 s), even while a
-// handler or a write hangs; the caller must then exit the process.
+// handler or a write hangs, unless that has said that it outlives its client; the caller must then exit the process.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, handlers map[string]Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -136,6 +144,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, handlers map[string
 	case <-done:
 	case <-timer.C:
 	}
+	c.alive.Wait()
 	return fmt.Errorf("serve: %w", context.Cause(ctx))
 }
 
@@ -150,6 +159,7 @@ type conversation struct {
 	heard   atomic.Int64       // when the client was last heard, in nanoseconds since start
 	silence atomic.Int64
 	start   time.Time
+	alive   sync.WaitGroup // handlers that outlive their client
 }
 
 func newConversation(ctx context.Context, out io.Writer) *conversation {
@@ -203,7 +213,7 @@ func (c *conversation) answer(ctx context.Context, request frame.Request, handle
 	if !ok {
 		return c.w.JSON(frame.TypeError, frame.Errorf(frame.CodeUnknown, "this agent cannot do %q", request.Name))
 	}
-	s := &Session{request: request, w: c.w, down: c.down, up: c.up}
+	s := &Session{request: request, w: c.w, down: c.down, up: c.up, alive: &c.alive}
 	err := handler(ctx, s)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

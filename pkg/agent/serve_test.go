@@ -62,7 +62,7 @@ func (p *peer) Data(b []byte) error {
 // wait waits for a frame of a type and decodes it.
 func (p *peer) wait(t frame.Type, into any) {
 	p.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		p.mu.Lock()
 		payload, ok := p.last[t]
@@ -78,7 +78,9 @@ func (p *peer) wait(t frame.Type, into any) {
 		select {
 		case <-p.notice:
 		case <-deadline:
-			p.t.Fatalf("no %v frame; seen: %v", t, p.seen)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.t.Fatalf("no %v frame; seen: %v; it ended with %q", t, p.seen, p.last[frame.TypeEnd])
 		}
 	}
 }
@@ -136,7 +138,7 @@ func TestServeGreetsAnswersAndWaitsForTheAck(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	p.send(frame.TypeAck, nil)
-	if err := p.ended(5 * time.Second); err != nil {
+	if err := p.ended(time.Minute); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,7 +186,7 @@ func TestServeEndsWhenTheClientGoes(t *testing.T) {
 			p.send(frame.TypeRequest, frame.Request{Name: name})
 			p.wait(frame.TypeHello, nil)
 			p.in.Close()
-			if err := p.ended(grace + 5*time.Second); !errors.Is(err, errStdinClosed) {
+			if err := p.ended(grace + time.Minute); !errors.Is(err, errStdinClosed) {
 				t.Errorf("error = %v", err)
 			}
 		})
@@ -193,7 +195,7 @@ func TestServeEndsWhenTheClientGoes(t *testing.T) {
 			p := start(t, t.Context(), hanging)
 			p.send(frame.TypeRequest, frame.Request{Name: name, SilenceMillis: 300, HeartbeatMillis: 20})
 			p.wait(frame.TypeHeartbeat, nil)
-			if err := p.ended(grace + 5*time.Second); !errors.Is(err, errSilent) {
+			if err := p.ended(grace + time.Minute); !errors.Is(err, errSilent) {
 				t.Errorf("error = %v", err)
 			}
 		})
@@ -206,7 +208,7 @@ func TestServeRefusesNonsense(t *testing.T) {
 	if _, err := p.in.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.ended(grace + 5*time.Second); !errors.Is(err, frame.ErrProtocol) || !strings.Contains(err.Error(), "GET /") {
+	if err := p.ended(grace + time.Minute); !errors.Is(err, frame.ErrProtocol) || !strings.Contains(err.Error(), "GET /") {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -217,7 +219,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	p := start(t, ctx, nil)
 	p.wait(frame.TypeHello, nil)
 	cancel()
-	if err := p.ended(grace + 5*time.Second); !errors.Is(err, context.Canceled) {
+	if err := p.ended(grace + time.Minute); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v", err)
 	}
 }

@@ -40,9 +40,6 @@ const defragTimeout = 5 * time.Minute
 // fullShare of its quota, or more, and a database has to be made smaller before its alarm goes.
 const fullShare = 0.8
 
-// nearlyFull is the same where there is no alarm.
-const nearlyFull = 0.9
-
 // disarm takes back the alarms that a snapshot brought along: they name a member that no longer exists, and refuse every
 // write. A database that fills its quota is made smaller also where there is no alarm yet: the first write would raise it.
 func disarm(ctx context.Context, s *Session) error {
@@ -104,14 +101,6 @@ func disarmCorrupt(ctx context.Context, c *etcd.Conn, alarms []etcd.Alarm, forme
 	return nil
 }
 
-// Calm tells from its status that a member gives RequestDisarm nothing to do.
-func Calm(st *etcd.Status) bool { return len(st.Errors) == 0 && !fills(st, nearlyFull) }
-
-// fills tells whether a database has that share of its quota. etcd 3.5 does not tell its quota.
-func fills(st *etcd.Status, share float64) bool {
-	return st.DBSizeQuota > 0 && float64(st.DBSize) >= share*float64(st.DBSizeQuota)
-}
-
 // shrink compacts and defragments a member whose database fills its quota. Where no alarm says so, only what etcd
 // itself tells of its quota counts, and nothing is refused that has room left.
 func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
@@ -121,10 +110,10 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	}
 	share, limit := fullShare, fullShare
 	if !alarmed {
-		share, limit = nearlyFull, 1
+		share, limit = agentapi.NearlyFull, 1
 	}
 	unknown := alarmed && st.DBSizeQuota == 0 // the alarm says that it was filled
-	if !unknown && !fills(st, share) {
+	if !unknown && !agentapi.Fills(st, share) {
 		return 0, nil
 	}
 	if err := c.Compact(ctx, st.Revision); err != nil {
@@ -137,7 +126,7 @@ func shrink(ctx context.Context, c *etcd.Conn, alarmed bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if fills(after, limit) {
+	if agentapi.Fills(after, limit) {
 		return 0, frame.Errorf(agentapi.CodeQuota, "disarm NOSPACE: the database has %d bytes of a quota of %d also after its defragmentation; raise --quota-backend-bytes", after.DBSize, after.DBSizeQuota)
 	}
 	return st.DBSize - after.DBSize, nil

@@ -15,6 +15,7 @@ const (
 	// The orders of a hot exchange are uploaded, a line each, in its conversation; its progress is datadir.HotState.
 	RequestHot  = "hot"  // datadir.HotRequest → datadir.Switched
 	RequestThaw = "thaw" // datadir.Place → datadir.Thawed
+	RequestNote = "note" // datadir.NoteRequest → datadir.Noted
 	// Whether a hot exchange could begin.
 	RequestHotCheck = "hot-check" // datadir.Place → datadir.HotState
 )

@@ -102,3 +102,14 @@ type RehearseRequest struct {
 	Raw        bool   `json:"raw,omitempty"`
 	QuotaBytes int64  `json:"quotaBytes,omitempty"`
 }
+
+// NearlyFull is the share of its quota from which on RequestDisarm makes a database smaller, also where there is no alarm.
+const NearlyFull = 0.9
+
+// Calm tells from its status that a member gives RequestDisarm nothing to do.
+func Calm(st *etcd.Status) bool { return len(st.Errors) == 0 && !Fills(st, NearlyFull) }
+
+// Fills tells whether a database has that share of its quota. etcd 3.5 does not tell its quota.
+func Fills(st *etcd.Status, share float64) bool {
+	return st.DBSizeQuota > 0 && float64(st.DBSize) >= share*float64(st.DBSizeQuota)
+}

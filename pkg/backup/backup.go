@@ -15,7 +15,6 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -42,6 +41,8 @@ type run struct {
 	// expected is how large the database is now, in bytes; 0 when nobody said.
 	expected int64
 	result   *Result
+	name     string // of the object in a store
+	keys     *keyring
 }
 
 // Run takes a backup. With ErrDiffers the Result is there too: the backup is
@@ -57,9 +58,12 @@ func Run(ctx context.Context, d Deps, cfg Config) (*Result, error) {
 	}
 	if cfg.DryRun {
 		out.abort()
-		return r.dryRun(out), nil
+		return r.dryRun(ctx, out)
 	}
-	if err := r.take(ctx, out); err != nil {
+	if err = r.collectKeys(ctx); err == nil {
+		err = r.take(ctx, out)
+	}
+	if err != nil {
 		out.abort()
 		return nil, err
 	}
@@ -170,6 +174,9 @@ func (r *run) take(ctx context.Context, out *output) error {
 			break
 		}
 		if !passing(err, n) || n == attempts || ctx.Err() != nil || !out.rewind() {
+			if out.parcel != nil && out.parcel.again != nil {
+				err = fmt.Errorf("%w; and for another attempt: %w", err, out.parcel.again)
+			}
 			return err
 		}
 		r.warn("attempt %d of %d: %v; starting anew", n, attempts, err)
@@ -203,11 +210,8 @@ func (r *run) attempt(ctx context.Context, out *output) (err error) {
 		return err
 	}
 	defer func() {
-		// Clean-up outlives an interrupt, but not for ever.
-		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if cerr := link.Close(dctx); cerr != nil {
-			r.warn("clean up: %v; remove what is left with: kubectl etcd cleanup -n %s --running", cerr, r.member.Namespace)
+		if cerr := reach.Release(ctx, link); cerr != nil {
+			r.warn("%v; remove what is left with: kubectl etcd cleanup -n %s --running", cerr, r.member.Namespace)
 		}
 	}()
 	if err := r.askAgain(ctx, link); err != nil {
@@ -268,33 +272,18 @@ func (r *run) transfer(ctx context.Context, link reach.Link, compress bool, s *s
 	return raw.Raw(ctx, compress, s, progress)
 }
 
-// destination opens the output before anything is made in the cluster.
-func (r *run) destination(ctx context.Context) (*output, error) {
-	compressed := r.cfg.Compress == CompressZstd
-	form := snapshot.None
-	if compressed {
-		form = snapshot.Zstd
-	}
-	if r.cfg.To == store.Stdout {
-		return &output{stdout: &interruptible{ctx: ctx, w: r.Stdout}, compressed: compressed}, nil
-	}
-	name := snapshot.FileName(r.cfg.Context, r.cfg.Plane.Namespace, r.cfg.Plane.Name, r.started, form)
-	path, err := store.Resolve(r.cfg.To, name)
-	if err != nil {
-		return nil, err
-	}
-	return openOutput(path, r.cfg, r.expected)
-}
-
-func (r *run) dryRun(out *output) *Result {
+func (r *run) dryRun(ctx context.Context, out *output) (*Result, error) {
 	p := &Plan{Target: r.target(), Member: r.member.Name, Node: r.member.Node, Why: r.why, Via: r.cfg.Via, File: out.name(), Size: r.expected}
 	if len(r.cfg.Direct) == 0 {
 		o := r.cfg.Reach
 		o.Data = r.cfg.Raw
 		p.Via, p.Creates = reach.Plan(r.member, r.cfg.Via, o)
 	}
+	if err := r.planKeys(ctx, p); err != nil {
+		return nil, err
+	}
 	r.result.Plan = p
-	return r.result
+	return r.result, nil
 }
 
 func (r *run) warn(format string, args ...any) {

@@ -15,7 +15,9 @@ func join(s []string) string {
 }
 
 // choose picks the source: never a learner, never one whose data differs from
-// the majority's, a follower rather than the leader, the most advanced of those.
+// the majority's; one on a ready node rather than another, since no utility pod
+// starts where the kubelet is silent; a follower rather than the leader; the most
+// advanced of those.
 // A member that was asked for is taken if it can be. why says it in words.
 func choose(s *survey.Survey, want string) (m *survey.Member, why string, err error) {
 	if want != "" {
@@ -42,6 +44,9 @@ func choose(s *survey.Survey, want string) (m *survey.Member, why string, err er
 }
 
 func better(a, b *survey.Member) bool {
+	if a.Source.NodeSilent() != b.Source.NodeSilent() {
+		return b.Source.NodeSilent()
+	}
 	if a.Leader != b.Leader {
 		return b.Leader
 	}

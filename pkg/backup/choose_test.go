@@ -23,12 +23,13 @@ func member(name string, applied uint64, change ...func(*survey.Member)) survey.
 	return m
 }
 
-func leader(m *survey.Member)   { m.Leader = true }
-func learner(m *survey.Member)  { m.Learner = true }
-func differs(m *survey.Member)  { m.Differs = true }
-func unlisted(m *survey.Member) { m.Source = nil }
-func down(m *survey.Member)     { m.Healthy, m.Status, m.Error = false, nil, "connection refused" }
-func noLeader(m *survey.Member) { m.Healthy, m.Error = false, "no leader" }
+func leader(m *survey.Member)    { m.Leader = true }
+func learner(m *survey.Member)   { m.Learner = true }
+func differs(m *survey.Member)   { m.Differs = true }
+func unlisted(m *survey.Member)  { m.Source = nil }
+func down(m *survey.Member)      { m.Healthy, m.Status, m.Error = false, nil, "connection refused" }
+func noKubelet(m *survey.Member) { m.Source.NodeReady = new(bool) }
+func noLeader(m *survey.Member)  { m.Healthy, m.Error = false, "no leader" }
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
@@ -42,6 +43,8 @@ func TestChoose(t *testing.T) {
 		{"one", []survey.Member{member("a", 1, leader)}, "", "a", "the only member"},
 		{"a follower", []survey.Member{member("a", 9, leader), member("b", 1)}, "", "b", "a healthy follower"},
 		{"the most advanced follower", []survey.Member{member("a", 9, leader), member("b", 5), member("c", 7)}, "", "c", "a healthy follower"},
+		{"the leader, where a pod can start", []survey.Member{member("a", 9, leader), member("b", 9, noKubelet)}, "", "a", "the leader; no follower can be used"},
+		{"no node is ready", []survey.Member{member("a", 9, leader, noKubelet), member("b", 1, noKubelet)}, "", "b", "a healthy follower"},
 		{"only the leader", []survey.Member{member("a", 9, leader), member("b", 0, down)}, "", "a", "the leader; no follower can be used"},
 		{"no learner", []survey.Member{member("a", 9, leader), member("b", 9, learner)}, "", "a", "the leader"},
 		{"none that differs", []survey.Member{member("a", 9, leader), member("b", 8, differs), member("c", 1)}, "", "c", "a healthy follower"},

@@ -10,7 +10,9 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/seal"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
@@ -46,8 +48,17 @@ type Config struct {
 	Direct []reach.DirectConfig
 	// Context is the kubeconfig context's name, for the file's name and the sidecar.
 	Context string
-	// To is a file, a folder, or store.Stdout.
+	// To is a file, a folder, or store.Stdout; with a Store the name of an object there, or one that ends in a slash (or is empty),
+	// behind which a name is put.
 	To string
+	// Store is where it goes; nil: a file, or standard output.
+	Store store.Store
+	// Encrypt is for whom; none: it is not.
+	Encrypt seal.Recipients
+	// WithKeys saves the keys that a snapshot needs beside it, encrypted for the same.
+	WithKeys bool
+	// Scheduled says that a schedule asks for this, and nobody by hand.
+	Scheduled bool
 	// Member is the name or pod of the source; empty lets the survey choose.
 	Member   string
 	Via      reach.Way
@@ -87,9 +98,10 @@ type Reporter interface {
 type Result struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
-	// File and Sidecar are paths; empty when written to standard output.
+	// File, Sidecar and Keys are paths or URLs; empty when written to standard output, and where no keys were asked for.
 	File     string            `json:"file,omitempty"`
 	Sidecar  string            `json:"sidecar,omitempty"`
+	Keys     string            `json:"keys,omitempty"`
 	Snapshot *snapshot.Sidecar `json:"snapshot,omitempty"` // nil after a dry run
 	Survey   *survey.Survey    `json:"survey,omitempty"`   // nil for a raw copy
 	Plan     *Plan             `json:"plan,omitempty"`     // for a dry run
@@ -113,7 +125,8 @@ type Plan struct {
 	Via     reach.Way `json:"via"`
 	File    string    `json:"file"`
 	Creates []string  `json:"creates,omitempty"`
-	Size    int64     `json:"size"` // bytes that are expected, plain
+	Keys    []string  `json:"keys,omitempty"` // what would be read for these
+	Size    int64     `json:"size"`           // bytes that are expected, plain
 }
 
 // ErrDiffers is returned together with a good Result: the snapshot is proven,

@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/seal"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/disktest"
@@ -177,12 +179,18 @@ func TestDiskTooSmall(t *testing.T) {
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 6<<20)
 	cfg := config(t, endpoints(c)...)
-	cfg.To = disktest.Small(t, "2m")
-	var full *backup.ErrNoSpace
-	if _, err := run(t, cfg, &listener{}); !errors.As(err, &full) || full.Have > 2<<20 || full.Need <= full.Have {
-		t.Errorf("%v", err)
+	cfg.To = disktest.Small(t, "1m")
+	to, err := seal.To([]string{"age1k4zd0uelql3zq0l7l9eajwtzkqr3mchv0ww9zqkf9pefeuxq0uyqlm9pf3"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	empty(t, cfg.To)
+	for _, cfg.Encrypt = range []seal.Recipients{{}, to} {
+		var full *backup.ErrNoSpace
+		if _, err := run(t, cfg, &listener{}); !errors.As(err, &full) || full.Have > 1<<20 || full.Need <= full.Have {
+			t.Errorf("%v", err)
+		}
+		empty(t, cfg.To)
+	}
 }
 
 func TestDiskFull(t *testing.T) {
@@ -221,7 +229,13 @@ func TestNoRoomForTheProof(t *testing.T) {
 	c := cluster(t, "3.6")
 	c.PutBytes(t, 10<<20)
 	cfg := config(t, endpoints(c)...)
-	dir := disktest.Small(t, "18m")
+	// Room for the whole of it, which is asked for first, and not for that beside what it is packed into: how large it is depends on how many
+	// of the writes etcd has committed at once.
+	st, err := c.Members[0].Client(t).Status(t.Context(), c.Members[0].Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := disktest.Small(t, fmt.Sprint(st.DbSize+5<<20))
 	cfg.To = filepath.Join(dir, "x.db.zst")
 	if _, err := run(t, cfg, &listener{}); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v", err)

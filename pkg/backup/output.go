@@ -11,12 +11,14 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/seal"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 )
@@ -24,6 +26,7 @@ import (
 // output is where the snapshot goes: a file that has no name yet, or a stream.
 type output struct {
 	file       *store.File // nil for standard output
+	parcel     *parcel     // on its way into a store that is no plain file, or encrypted; nil otherwise
 	stdout     io.Writer
 	planned    string // a dry run's file, which is not made
 	compressed bool   // what is stored is a zstd stream
@@ -37,7 +40,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // before that was of what came over the wire.
 func (o *output) reread() error {
 	h := crc32.New(castagnoli)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(o.file, 0, math.MaxInt64), make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(o.kept(), 0, math.MaxInt64), make([]byte, 1<<20)); err != nil {
 		return fmt.Errorf("read %s again: %w", o.name(), err)
 	}
 	if h.Sum32() != o.sum {
@@ -56,13 +59,47 @@ func (e *ErrNoSpace) Error() string {
 	return fmt.Sprintf("folder %s has %s free, the snapshot needs about %s", e.Folder, size(e.Have), size(e.Need))
 }
 
-func openOutput(path string, cfg Config, expect int64) (*output, error) {
-	named := strings.HasSuffix(path, ".zst")
+// room is an error where a folder has less, in bytes. Where it does not say, it has.
+func room(folder string, need int64) error {
+	if free := store.Free(folder); free >= 0 && need > free {
+		return &ErrNoSpace{Folder: folder, Need: need, Have: free}
+	}
+	return nil
+}
+
+// kept is a file in which what was stored can be read again; nil where there is none.
+func (o *output) kept() *os.File {
 	switch {
-	case cfg.Compress == CompressNone && named:
-		return nil, fmt.Errorf("the name %s says zstd, and --compress=none says not", filepath.Base(path))
-	case cfg.Compress == CompressZstd && !named:
-		return nil, fmt.Errorf("the name %s does not end in .zst, and --compress=zstd would make it so", filepath.Base(path))
+	case o.file != nil:
+		return o.file.File
+	case o.parcel != nil && o.parcel.spool != nil:
+		return o.parcel.spool.File
+	}
+	return nil
+}
+
+// form says whether a name is one of a compressed snapshot, and refuses one that says something else than the flags.
+func form(path string, cfg Config) (compressed bool, err error) {
+	base := filepath.Base(path)
+	inner, sealed := strings.CutSuffix(base, seal.Extension)
+	compressed = strings.HasSuffix(inner, ".zst")
+	switch {
+	case sealed && !cfg.Encrypt.Any():
+		err = fmt.Errorf("the name %s says that it is encrypted, and there is neither --encrypt-to nor --passphrase-file", base)
+	case !sealed && cfg.Encrypt.Any():
+		err = fmt.Errorf("the name %s does not end in %s, and --encrypt-to or --passphrase-file would make it so", base, seal.Extension)
+	case cfg.Compress == CompressNone && compressed:
+		err = fmt.Errorf("the name %s says zstd, and --compress=none says not", base)
+	case cfg.Compress == CompressZstd && !compressed:
+		err = fmt.Errorf("the name %s does not end in .zst%s, and --compress=zstd would make it so", base, base[len(inner):])
+	}
+	return compressed, err
+}
+
+func openOutput(path string, cfg Config, expect int64) (*output, error) {
+	named, err := form(path, cfg)
+	if err != nil {
+		return nil, err
 	}
 	need := expect
 	if named { // unpacked beside itself for its proof; a third is more than Kubernetes' objects compress to
@@ -71,9 +108,8 @@ func openOutput(path string, cfg Config, expect int64) (*output, error) {
 			need += expect
 		}
 	}
-	dir := filepath.Dir(path)
-	if free := store.Free(dir); free >= 0 && need > free {
-		return nil, &ErrNoSpace{Folder: dir, Need: need, Have: free}
+	if err := room(filepath.Dir(path), need); err != nil {
+		return nil, err
 	}
 	if err := store.Check(path, cfg.Force); err != nil {
 		return nil, err
@@ -112,13 +148,27 @@ func (o *output) name() string {
 	if o.planned != "" {
 		return o.planned
 	}
+	if o.parcel != nil {
+		return o.parcel.url
+	}
 	if o.file == nil {
 		return store.Stdout
 	}
 	return o.file.Path()
 }
 
+// sync makes a file durable; what is only kept for a proof need not be.
+func (o *output) sync() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Sync()
+}
+
 func (o *output) abort() {
+	if o.parcel != nil {
+		o.parcel.abort()
+	}
 	if o.file != nil {
 		o.file.Abort()
 	}
@@ -126,22 +176,28 @@ func (o *output) abort() {
 
 // rewind makes room for another attempt; a stream that has begun cannot.
 func (o *output) rewind() bool {
-	if o.file == nil {
+	if o.file == nil && o.parcel == nil {
 		return o.written.Load() == 0
 	}
 	o.sum = 0
+	if o.parcel != nil {
+		return o.parcel.rewind()
+	}
 	_, err := o.file.Seek(0, io.SeekStart)
 	return errors.Join(err, o.file.Truncate(0)) == nil
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	w := o.stdout
-	if o.file != nil {
+	switch {
+	case o.parcel != nil:
+		w = o.parcel
+	case o.file != nil:
 		w = o.file
 	}
 	n, err := w.Write(p)
 	o.written.Add(int64(n))
-	if o.file != nil {
+	if o.kept() != nil {
 		o.sum = crc32.Update(o.sum, castagnoli, p[:n])
 	}
 	if err != nil {
@@ -149,7 +205,9 @@ func (o *output) Write(p []byte) (int, error) {
 		if errors.As(err, &pe) {
 			err = pe.Err
 		}
-		err = fmt.Errorf("write %s: %w", o.name(), err)
+		if o.parcel == nil { // which has said so
+			err = fmt.Errorf("write %s: %w", o.name(), err)
+		}
 	}
 	return n, err
 }

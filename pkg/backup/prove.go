@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -51,16 +52,17 @@ func (r *run) describe(way reach.Way, reply *agentapi.SnapshotReply, out *output
 
 // prove reads the whole database, before it has its name.
 func (r *run) prove(ctx context.Context, out *output) error {
-	full := r.cfg.Prove == ProveFull || r.cfg.Prove == ProveAuto && out.file != nil
-	if !full || out.file == nil {
+	f := out.kept()
+	if f == nil || r.cfg.Prove == ProveStream {
+		r.warnEncrypted(nil)
 		return nil
 	}
 	start := r.Now()
 	r.Report.Step("proving: reading every page and key")
 	// Written pages go to the disk while they are read: the two together cost little more than either.
 	synced := make(chan error, 1)
-	go func() { synced <- errors.Join(out.reread(), out.file.Sync()) }()
-	report, err := verify.DB(ctx, out.file.Name(), verify.Options{Raw: r.cfg.Raw, TempDir: filepath.Dir(out.name())})
+	go func() { synced <- errors.Join(out.reread(), out.sync()) }()
+	report, err := verify.DB(ctx, f, verify.Options{Raw: r.cfg.Raw, TempDir: filepath.Dir(f.Name())})
 	serr := <-synced
 	if err != nil {
 		return fmt.Errorf("prove snapshot: %w", err)
@@ -74,6 +76,7 @@ func (r *run) prove(ctx context.Context, out *output) error {
 		r.warn("this etcd holds no keys: is it the right one?")
 	}
 	side.Cluster.KubeSystemUID = report.KubeSystemUID
+	r.warnEncrypted(report.Encrypted)
 	// Not what the member says of itself: after a start or an upgrade that runs ahead of what its database holds.
 	side.Cluster.StorageVersion = report.StorageVersion
 	if !r.cfg.Raw {
@@ -87,11 +90,25 @@ func (r *run) prove(ctx context.Context, out *output) error {
 	return nil
 }
 
+// encrypted names the kinds of which the API servers encrypt some.
+func encrypted(all []verify.Encryption) string {
+	var kinds []string
+	for _, e := range all {
+		if kind := fmt.Sprintf("%s (%s, key %s)", cmp.Or(e.Kind, e.Prefix), e.Provider, e.KeyName); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return strings.Join(kinds, ", ")
+}
+
 // commit gives file and sidecar their names, one right after the other, when
 // both are on disk: a disk that is too full for the one must not leave the
 // other, and a kill in between has next to no time to hit.
 func (r *run) commit(ctx context.Context, out *output) error {
 	r.identify(ctx)
+	if out.parcel != nil {
+		return r.deliver(ctx, out.parcel)
+	}
 	if out.file == nil {
 		return nil
 	}
@@ -111,6 +128,54 @@ func (r *run) commit(ctx context.Context, out *output) error {
 		return fmt.Errorf("%w; the snapshot %s itself is complete and proven", err, out.name())
 	}
 	r.result.File, r.result.Sidecar = out.name(), snapshot.SidecarPath(out.name())
+	return nil
+}
+
+// deliver lets the object appear, and then its sidecar: one without that is not complete.
+func (r *run) deliver(ctx context.Context, p *parcel) error {
+	defer p.close()
+	side := *r.result.Snapshot
+	if left := p.left(); left > 0 {
+		r.Report.Step("sending the rest, %s", size(left))
+	}
+	length, sum, err := p.finish(side.SHA256)
+	if err != nil {
+		return err
+	}
+	side.Size, side.SHA256, side.Scheduled = length, sum, r.cfg.Scheduled
+	if r.cfg.Encrypt.Any() {
+		side.Encryption = &snapshot.Encryption{Scheme: snapshot.Age, Recipients: r.cfg.Encrypt.Names}
+	}
+	if r.keys != nil {
+		side.Keys = &r.keys.side
+	}
+	r.result.Snapshot = &side
+	if p.url == store.Stdout {
+		return nil
+	}
+	public := side
+	if side.Encryption != nil { // who may read the store may not know this
+		public.Source.Member, public.Source.Node, public.Source.Endpoint = "", "", ""
+	}
+	data, err := public.Encode()
+	if err != nil {
+		return err
+	}
+	info, err := p.w.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	if info.Size != length {
+		return fmt.Errorf("write %s: %d bytes were sent, and it has %d", p.url, length, info.Size)
+	}
+	name := snapshot.SidecarPath(r.name)
+	if err = r.putKeys(ctx); err == nil {
+		_, err = store.Put(ctx, r.cfg.Store, name, data, r.cfg.Force)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the snapshot %s itself is complete and proven", err, p.url)
+	}
+	r.result.File, r.result.Sidecar = p.url, r.cfg.Store.URL(name)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane/planetest"
 )
 
 func find(t *testing.T, c Client, namespace string) []ControlPlane {
@@ -34,7 +36,7 @@ func hasNote(list []string, part string) bool {
 
 func TestPodsForbidden(t *testing.T) {
 	a, client := serve(t, "kubeadm")
-	a.forbid = func(resource, _, _ string) bool { return resource == "pods" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "pods" }
 	_, err := Find(t.Context(), client, Query{Namespace: "kube-system"})
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), `list pods in namespace "kube-system"`) {
 		t.Errorf("error %v", err)
@@ -57,7 +59,7 @@ func TestOnlyPodsAllowed(t *testing.T) {
 			_, client := serve(t, fixture)
 			all := find(t, client, "")
 			a, client := serve(t, fixture)
-			a.forbid = func(resource, _, _ string) bool { return resource != "pods" }
+			a.Forbid = func(resource, _, _ string) bool { return resource != "pods" }
 			got := find(t, client, "")
 			if len(got) != len(all) {
 				t.Fatalf("found %d control planes, %d with all rights", len(got), len(all))
@@ -82,7 +84,7 @@ func TestNodeReady(t *testing.T) {
 			t.Errorf("node of %s: ready %v, want %v", c.Members[i].Name, got, want)
 		}
 	}
-	a.forbid = func(resource, _, _ string) bool { return resource == "nodes" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "nodes" }
 	if got := one(t, find(t, client, "")).Members[0].NodeReady; got != nil {
 		t.Errorf("ready %v of a node that may not be read", *got)
 	}
@@ -92,7 +94,7 @@ func TestNodeReady(t *testing.T) {
 // assumed, and said to be.
 func TestConfigUnreadable(t *testing.T) {
 	a, client := serve(t, "gardener")
-	a.forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
 	c, err := Resolve(find(t, client, ""), "etcd-main", "")
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +111,7 @@ func TestConfigUnreadable(t *testing.T) {
 // TestConfigUnreadableGeneric: nothing is made up where no layout is known.
 func TestConfigUnreadableGeneric(t *testing.T) {
 	a, client := serve(t, "generic-config-file")
-	a.forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
 	m := one(t, find(t, client, "")).Members[0]
 	if m.ListenClientURLs != nil || m.Endpoint != "" || !hasNote(m.Notes, "client URLs are not known") {
 		t.Errorf("client URLs %q, endpoint %q, notes %q", m.ListenClientURLs, m.Endpoint, m.Notes)
@@ -120,7 +122,7 @@ func TestSecretsLeftAlone(t *testing.T) {
 	for _, fixture := range []string{"generic-env-only", "kubeception", "gardener"} {
 		a, client := serve(t, fixture)
 		find(t, client, "")
-		for _, asked := range a.asked {
+		for _, asked := range a.Asked {
 			if strings.HasPrefix(asked, "secrets") {
 				t.Errorf("%s: asked for %s", fixture, asked)
 			}
@@ -135,7 +137,7 @@ func TestOneNamespace(t *testing.T) {
 	if c := one(t, find(t, client, "user1")); c.ID() != "user1/kube-etcd" {
 		t.Errorf("found %s", c.ID())
 	}
-	for _, asked := range a.asked {
+	for _, asked := range a.Asked {
 		if f := strings.Fields(asked); f[0] != "nodes" && (len(f) < 2 || f[1] != "user1") {
 			t.Errorf("asked for %s", asked)
 		}
@@ -145,7 +147,7 @@ func TestOneNamespace(t *testing.T) {
 func TestFindOwn(t *testing.T) {
 	for fixture, want := range map[string]string{"two-on-a-node": "kube-system/etcd", "kubeadm": "kube-system/etcd", "openshift": "openshift-etcd/etcd", "external": "kube-system/external-etcd", "rke2": "kube-system/etcd"} {
 		a, client := serve(t, fixture, "kubeception")
-		a.forbid = func(_, namespace, _ string) bool { return !systemNamespace(namespace) }
+		a.Forbid = func(_, namespace, _ string) bool { return !systemNamespace(namespace) }
 		planes, err := FindOwn(t.Context(), client)
 		if err != nil {
 			t.Fatal(err)
@@ -158,7 +160,7 @@ func TestFindOwn(t *testing.T) {
 
 func TestFormerSizeFromClaims(t *testing.T) {
 	a, client := serve(t)
-	a.add(t, `apiVersion: apps/v1
+	a.Add(t, `apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db, namespace: apps, uid: u}
 spec:
@@ -172,7 +174,7 @@ spec:
       - {name: etcd, image: "quay.io/coreos/etcd:v3.5.9", command: [etcd, --data-dir=/data], volumeMounts: [{name: data, mountPath: /data}]}
 `)
 	for _, name := range []string{"data-db-1", "data-db-2", "data-db-3", "data-dbx-9", "other-db-7"} {
-		a.add(t, fmt.Sprintf("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: %s, namespace: apps}\n", name))
+		a.Add(t, fmt.Sprintf("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: %s, namespace: apps}\n", name))
 	}
 	c := one(t, find(t, client, ""))
 	var got []string
@@ -212,8 +214,8 @@ func TestSecurity(t *testing.T) {
 // TestAPIServerByAddress: an API server may name etcd by a Service's address.
 func TestAPIServerByAddress(t *testing.T) {
 	a, client := serve(t, "hypershift")
-	for _, pod := range a.objects["pods"] {
-		if strings.HasPrefix(meta(pod, "name"), "kube-apiserver") {
+	for _, pod := range a.Objects["pods"] {
+		if strings.HasPrefix(planetest.Meta(pod, "name"), "kube-apiserver") {
 			c := pod["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
 			c["command"] = []any{"kube-apiserver", "--etcd-servers=https://10.96.7.7:2379"}
 		}

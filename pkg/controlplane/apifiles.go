@@ -6,13 +6,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // Files reads the files that a flag of the workload's programs names, also where it is repeated: their content by path. unread
 // are those whose content neither a Secret nor a ConfigMap provides to this user.
 func (w Writer) Files(ctx context.Context, c Client, flag string) (content map[string]string, unread []string) {
-	r := newReader(ctx, c)
+	r := program.NewReader(ctx, c.Core)
 	content = map[string]string{}
 	w.eachFlag(r, flag, func(pod *corev1.Pod, c *corev1.Container, file string) {
 		if text, ok := fileContent(r, pod, c, file); ok {
@@ -26,51 +27,38 @@ func (w Writer) Files(ctx context.Context, c Client, flag string) (content map[s
 
 // Flagged says that one of the workload's programs was given a flag.
 func (w Writer) Flagged(ctx context.Context, c Client, flag string) (given bool) {
-	w.eachFlag(newReader(ctx, c), flag, func(*corev1.Pod, *corev1.Container, string) { given = true })
+	w.eachFlag(program.NewReader(ctx, c.Core), flag, func(*corev1.Pod, *corev1.Container, string) { given = true })
 	return given
 }
 
-func (w Writer) eachFlag(r *reader, flag string, found func(pod *corev1.Pod, c *corev1.Container, value string)) {
-	pod := w.pod()
-	for _, c := range Containers(&pod.Spec) {
-		var n notes
-		for _, inv := range containerPrograms(c, podHost(pod, newEnvironment(r, pod, c, &n))) {
-			for _, value := range flagValues(inv.Argv[1:], flag) {
-				found(pod, c, value)
+func (w Writer) eachFlag(r *program.Reader, flag string, found func(pod *corev1.Pod, c *corev1.Container, value string)) {
+	pod := w.Pod()
+	for _, c := range program.Containers(&pod.Spec) {
+		var n program.Notes
+		for _, inv := range program.ContainerPrograms(c, program.PodHost(pod, program.NewEnvironment(r, pod, c, &n))) {
+			for name, value := range program.Flags(inv.Argv[1:]) {
+				if name == flag {
+					found(pod, c, value)
+				}
 			}
 		}
 	}
 }
 
-func fileContent(r *reader, pod *corev1.Pod, c *corev1.Container, file string) (string, bool) {
-	mount := mountOf(c, file)
+func fileContent(r *program.Reader, pod *corev1.Pod, c *corev1.Container, file string) (string, bool) {
+	mount := program.MountOf(c, file)
 	if mount == nil {
 		return "", false
 	}
-	v := volumeOf(pod, mount.Name)
+	v := program.VolumeOf(pod, mount.Name)
 	if v == nil {
 		return "", false
 	}
-	ref, ok := fileSource(pod.Namespace, *v, *mount, file)
+	ref, ok := program.FileSource(pod.Namespace, *v, *mount, file)
 	if !ok {
 		return "", false
 	}
-	data, err := r.get(ref.Kind, ref.Namespace, ref.Name)
+	data, err := r.Get(ref.Kind, ref.Namespace, ref.Name)
 	text, ok := data[ref.Key]
 	return text, ok && err == nil
-}
-
-// flagValues are all values of a flag, which parseFlags has the last of.
-func flagValues(args []string, flag string) (out []string) {
-	for i, a := range args {
-		name, value, given := strings.Cut(strings.TrimLeft(a, "-"), "=")
-		switch {
-		case !strings.HasPrefix(a, "-") || name != flag:
-		case given:
-			out = append(out, value)
-		case i+1 < len(args):
-			out = append(out, args[i+1])
-		}
-	}
-	return out
 }

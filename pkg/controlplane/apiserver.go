@@ -1,29 +1,33 @@
 package controlplane
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sort"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // apiServers are the processes of a pod that were given --etcd-servers: every
 // API server, whatever product it belongs to.
-func apiServers(r *reader, pod *corev1.Pod) []APIServer {
+func apiServers(r *program.Reader, pod *corev1.Pod) []APIServer {
 	var out []APIServer
-	for _, c := range Containers(&pod.Spec) {
+	for _, c := range program.Containers(&pod.Spec) {
 		if !mentions(c, "etcd-servers") {
 			continue
 		}
-		var n notes
-		env := newEnvironment(r, pod, c, &n)
-		for _, inv := range containerPrograms(c, podHost(pod, env)) {
-			flags := parseFlags(inv.Argv[1:])
+		var n program.Notes
+		env := program.NewEnvironment(r, pod, c, &n)
+		for _, inv := range program.ContainerPrograms(c, program.PodHost(pod, env)) {
+			flags := program.ParseFlags(inv.Argv[1:])
 			for name, v := range flags {
 				if strings.Contains(v, shell.Unknown) {
 					delete(flags, name)
@@ -33,10 +37,11 @@ func apiServers(r *reader, pod *corev1.Pod) []APIServer {
 				continue
 			}
 			out = append(out, APIServer{
-				Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Spec.NodeName, Container: c.Name, Ready: containerReady(pod, c.Name),
+				Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Spec.NodeName, Container: c.Name, Image: c.Image, Ready: containerReady(pod, c.Name),
 				EtcdServers: urls(flags["etcd-servers"]), Overrides: overrides(flags["etcd-servers-overrides"]),
-				EtcdPrefix: first(flags["etcd-prefix"], "/registry"),
+				EtcdPrefix: cmp.Or(flags["etcd-prefix"], "/registry"),
 				TLS:        TLSFiles{flags["etcd-cafile"], flags["etcd-certfile"], flags["etcd-keyfile"]},
+				Encryption: flags[EncryptionFlag],
 				object:     pod,
 			})
 		}
@@ -54,7 +59,7 @@ func mentions(c *corev1.Container, word string) bool {
 }
 
 func containerReady(pod *corev1.Pod, name string) bool {
-	s := statusOf(pod, name)
+	s := program.StatusOf(pod, name)
 	return s != nil && s.Ready
 }
 
@@ -108,7 +113,7 @@ func (f *finder) connect(planes []ControlPlane, servers []APIServer, q Query) []
 	for _, p := range planes {
 		taken[p.ID()]++
 	}
-	for _, key := range sortedKeys(external) {
+	for _, key := range slices.Sorted(maps.Keys(external)) {
 		p := external[key]
 		for base, n := p.Name, 2; taken[p.ID()] > 0; n++ {
 			p.Name = fmt.Sprintf("%s-%d", base, n)
@@ -144,18 +149,18 @@ func addServer(p *ControlPlane, a APIServer) {
 // noteOverrides tells that this etcd does not hold everything, or holds a
 // part only: a backup of one is then not a backup of the cluster.
 func (c *ControlPlane) noteOverrides() {
-	var n notes
+	var n program.Notes
 	for _, a := range c.APIServers {
 		for _, o := range a.Overrides {
 			if len(a.For) == 0 {
-				n.add("API server %s keeps %s in another etcd: %s", a.Pod, o.Resource, strings.Join(o.Servers, ", "))
+				n.Add("API server %s keeps %s in another etcd: %s", a.Pod, o.Resource, strings.Join(o.Servers, ", "))
 			}
 		}
 		if len(a.For) > 0 {
-			n.add("API server %s keeps only %s here", a.Pod, strings.Join(a.For, ", "))
+			n.Add("API server %s keeps only %s here", a.Pod, strings.Join(a.For, ", "))
 		}
 	}
-	c.Notes = append(c.Notes, n.list...)
+	c.Notes = append(c.Notes, n.List...)
 }
 
 // planeOf finds the control plane behind an API server's etcd URLs; -1 if
@@ -216,7 +221,7 @@ func (f *finder) services(ns string) []corev1.Service {
 		return list
 	}
 	var items []corev1.Service
-	if list, err := f.client.Core.Services(ns).List(f.reader.ctx, metav1.ListOptions{}); err == nil {
+	if list, err := f.client.Core.Services(ns).List(f.ctx, metav1.ListOptions{}); err == nil {
 		items = list.Items
 	}
 	f.serviceCache[ns] = items

@@ -3,11 +3,14 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sort"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // Uses is what was found of the workloads that use an etcd.
@@ -39,7 +42,7 @@ func Writers(ctx context.Context, c Client, p ControlPlane) (Uses, error) {
 		return out, err
 	}
 	a := &attribution{
-		finder: &finder{client: c, reader: newReader(ctx, c), serviceCache: map[string][]corev1.Service{}},
+		finder: &finder{ctx: ctx, client: c, reader: program.NewReader(ctx, c.Core), serviceCache: map[string][]corev1.Service{}},
 		planes: planes, mine: slices.IndexFunc(planes, func(o ControlPlane) bool { return o.ID() == p.ID() }), plane: p,
 	}
 	if a.mine < 0 {
@@ -87,13 +90,13 @@ func (a *attribution) member(w Writer) (member bool, of int) {
 
 // add takes a workload as what its template says that it is.
 func (a *attribution) add(w Writer) {
-	pod := w.pod()
+	pod := w.Pod()
 	var names []string
 	for _, s := range apiServers(a.reader, pod) {
 		w.Prefix = s.EtcdPrefix
 		names = append(names, s.allServers()...)
 	}
-	for _, c := range Containers(&pod.Spec) {
+	for _, c := range program.Containers(&pod.Spec) {
 		names = append(names, a.texts(pod, c)...)
 	}
 	if a.judge(w, pod, names) {
@@ -172,7 +175,7 @@ func (a *attribution) either(url string, of []int) string {
 // addMember: to stop another etcd's member would stop that etcd, whatever else its
 // pods run. An API server beside it is told.
 func (a *attribution) addMember(w Writer) {
-	pod := w.pod()
+	pod := w.Pod()
 	for _, s := range apiServers(a.reader, pod) {
 		for _, u := range s.allServers() {
 			if of, _ := a.ofURL(pod, u); contains(of, a.mine) {
@@ -203,9 +206,9 @@ func hasScheme(s string) bool { return scheme.MatchString(s) }
 
 // texts are the URLs in a container's command line and variables.
 func (a *attribution) texts(pod *corev1.Pod, c *corev1.Container) []string {
-	var n notes
-	env := newEnvironment(a.reader, pod, c, &n)
-	read := env.lookup
+	var n program.Notes
+	env := program.NewEnvironment(a.reader, pod, c, &n)
+	read := env.Lookup
 	if pod.Namespace != a.plane.Namespace { // a read for each variable of each namespace is too many
 		read = func(name string) (string, bool) {
 			i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name && e.ValueFrom == nil })
@@ -217,7 +220,7 @@ func (a *attribution) texts(pod *corev1.Pod, c *corev1.Container) []string {
 	}
 	var out []string
 	for _, text := range words(c) {
-		out = append(out, etcdURL.FindAllString(expandReferences(text, read), -1)...)
+		out = append(out, etcdURL.FindAllString(program.ExpandReferences(text, read), -1)...)
 	}
 	if pod.Namespace != a.plane.Namespace {
 		return out
@@ -242,20 +245,20 @@ func (a *attribution) files(w Writer, pod *corev1.Pod) []string {
 		return nil
 	}
 	var out []string
-	for _, name := range sources(pod, "ConfigMap") {
-		out = append(out, a.inConfigMap(pod.Namespace, name)...)
+	for _, source := range program.Sources(pod, "ConfigMap") {
+		out = append(out, a.inConfigMap(pod.Namespace, source.Name)...)
 	}
 	return out
 }
 
 // inConfigMap: one that may not be read names nothing.
 func (a *attribution) inConfigMap(namespace, name string) []string {
-	data, err := a.reader.get("ConfigMap", namespace, name)
+	data, err := a.reader.Get("ConfigMap", namespace, name)
 	if err != nil {
 		return nil
 	}
 	var out []string
-	for _, key := range sortedKeys(data) {
+	for _, key := range slices.Sorted(maps.Keys(data)) {
 		out = append(out, etcdURL.FindAllString(data[key], -1)...)
 	}
 	return out

@@ -112,9 +112,9 @@ func TestWritersOfTwo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, client := serve(t)
 			for _, doc := range c.docs {
-				a.add(t, doc)
+				a.Add(t, doc)
 			}
-			a.forbid = func(resource, _, _ string) bool { return c.hide && resource == "services" }
+			a.Forbid = func(resource, _, _ string) bool { return c.hide && resource == "services" }
 			planes := find(t, client, "shop")
 			if len(planes) != 2 {
 				t.Fatalf("%d control planes", len(planes))
@@ -143,7 +143,7 @@ func TestWritersBesideAnother(t *testing.T) {
 		service("kube-etcd", "clusterIP: None, selector: {app: kube-etcd}"), service("events-etcd", "clusterIP: None, selector: {app: events-etcd}"),
 		talksTo("main", "https://kube-etcd:2379"),
 	} {
-		a.add(t, doc)
+		a.Add(t, doc)
 	}
 	for id, want := range map[string][]string{"shop/kube-etcd": {"shop/Deployment/main"}, "shop/events-etcd": {}} {
 		p, err := Resolve(find(t, client, "shop"), id, "")
@@ -183,7 +183,7 @@ func TestHiddenWriters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, client := serve(t)
 			for _, doc := range append(c.docs, etcdSet("main-etcd", "main-etcd", "app: main"), service("main-etcd", "clusterIP: None, selector: {app: main}")) {
-				a.add(t, doc)
+				a.Add(t, doc)
 			}
 			uses, err := Writers(t.Context(), client, one(t, find(t, client, "shop")))
 			if err != nil {
@@ -205,7 +205,7 @@ func TestHiddenWriters(t *testing.T) {
 func TestWritersOfShared(t *testing.T) {
 	a, client := serve(t, "kamaji")
 	for _, tenant := range []string{"tenant-a", "tenant-b"} {
-		a.add(t, deployment(tenant, "api", `name: c, image: x, command: [kube-apiserver, "--etcd-servers=https://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc.cluster.local:2379", --etcd-prefix=/`+tenant+`]`))
+		a.Add(t, deployment(tenant, "api", `name: c, image: x, command: [kube-apiserver, "--etcd-servers=https://kamaji-etcd-0.kamaji-etcd.kamaji-system.svc.cluster.local:2379", --etcd-prefix=/`+tenant+`]`))
 	}
 	uses, err := Writers(t.Context(), client, one(t, find(t, client, "kamaji-system")))
 	if err != nil || len(uses.Writers) != 2 || len(uses.Unsure) > 0 {

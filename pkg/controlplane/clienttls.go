@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // clientTLS orders the certificates that a client in the pod can try:
@@ -34,7 +36,7 @@ func clientTLS(layout Layout, s Settings, pod *corev1.Pod, c *corev1.Container, 
 	}
 	var pairs []TLSFiles
 	for _, t := range candidates {
-		mounted := mountOf(c, t.Cert) != nil && mountOf(c, t.Key) != nil
+		mounted := program.MountOf(c, t.Cert) != nil && program.MountOf(c, t.Key) != nil
 		if t.Cert != "" && t.Key != "" && (mounted || t == s.ServerTLS) {
 			pairs = append(pairs, t)
 		}
@@ -90,15 +92,15 @@ func besides(cert string, pod *corev1.Pod, c *corev1.Container) []string {
 	var out []string
 	for _, name := range names {
 		file := path.Join(path.Dir(cert), name)
-		mount := mountOf(c, file)
+		mount := program.MountOf(c, file)
 		if cert == "" || mount == nil {
 			continue
 		}
-		v := volumeOf(pod, mount.Name)
+		v := program.VolumeOf(pod, mount.Name)
 		if v == nil {
 			continue
 		}
-		_, ok := fileSource(pod.Namespace, *v, *mount, file)
+		_, ok := program.FileSource(pod.Namespace, *v, *mount, file)
 		if object := v.Secret != nil || v.ConfigMap != nil || v.Projected != nil; ok || !object && name != "server-ca.crt" {
 			out = append(out, file)
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // marks answers for one container what gives a product away.
@@ -56,7 +58,7 @@ func (m marks) runs(program string) bool {
 // volume is true when a part of the name of a Secret or of a path on the host is that.
 func (m marks) volume(part string) bool {
 	for _, mount := range m.c.VolumeMounts {
-		v := volumeOf(m.pod, mount.Name)
+		v := program.VolumeOf(m.pod, mount.Name)
 		if v != nil && (v.Secret != nil && strings.Contains(v.Secret.SecretName, part) || v.HostPath != nil && strings.Contains(v.HostPath.Path, part)) {
 			return true
 		}
@@ -134,7 +136,7 @@ func detectLayout(pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Ow
 }
 
 func hasContainer(pod *corev1.Pod, name string) bool {
-	for _, c := range Containers(&pod.Spec) {
+	for _, c := range program.Containers(&pod.Spec) {
 		if c.Name == name {
 			return true
 		}

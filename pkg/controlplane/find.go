@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sort"
@@ -9,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 const (
@@ -27,8 +30,9 @@ const (
 )
 
 type finder struct {
+	ctx    context.Context
 	client Client
-	reader *reader
+	reader *program.Reader
 	planes map[string]*ControlPlane
 	order  []string
 	notes  map[string][]string // by control plane, before it is made
@@ -46,7 +50,7 @@ type finder struct {
 // themselves leaves a note in the result, not an error.
 func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 	f := &finder{
-		client: c, reader: newReader(ctx, c), planes: map[string]*ControlPlane{}, notes: map[string][]string{},
+		ctx: ctx, client: c, reader: program.NewReader(ctx, c.Core), planes: map[string]*ControlPlane{}, notes: map[string][]string{},
 		failed: map[string]string{}, nodes: map[string]*bool{}, serviceCache: map[string][]corev1.Service{},
 		kindCache: map[string][]metav1.APIResource{},
 	}
@@ -59,7 +63,7 @@ func Find(ctx context.Context, c Client, q Query) ([]ControlPlane, error) {
 	var servers []APIServer
 	for _, pod := range pods {
 		if over(pod) {
-			f.failed[pod.Namespace+"/"+pod.Name] = first(pod.Status.Reason, string(pod.Status.Phase))
+			f.failed[pod.Namespace+"/"+pod.Name] = cmp.Or(pod.Status.Reason, string(pod.Status.Phase))
 			continue
 		}
 		present[pod.Namespace+"/"+pod.Name] = true
@@ -160,7 +164,7 @@ func templateMentionsEtcd(s *appsv1.StatefulSet) bool {
 	if s.DeletionTimestamp != nil || s.Spec.Template.Labels[ManagedByLabel] == ManagedByValue {
 		return false
 	}
-	for _, c := range Containers(&s.Spec.Template.Spec) {
+	for _, c := range program.Containers(&s.Spec.Template.Spec) {
 		if mentionsEtcd(c) {
 			return true
 		}
@@ -174,7 +178,7 @@ func (f *finder) addPod(pod *corev1.Pod, manager *Owner) {
 	owner := ownerOf(pod)
 	var members []Member
 	var layouts []Layout
-	for _, c := range Containers(&pod.Spec) {
+	for _, c := range program.Containers(&pod.Spec) {
 		m, layout, ok := memberOf(f.reader, pod, c, owner, manager)
 		if !ok {
 			continue
@@ -210,7 +214,7 @@ func (f *finder) nodeReady(name string) *bool {
 	}
 	var ready *bool
 	// Not being allowed to read nodes is common and costs only this column.
-	if node, err := f.client.Core.Nodes().Get(f.reader.ctx, name, metav1.GetOptions{}); err == nil {
+	if node, err := f.client.Core.Nodes().Get(f.ctx, name, metav1.GetOptions{}); err == nil {
 		is := false
 		for _, c := range node.Status.Conditions {
 			if c.Type == corev1.NodeReady {

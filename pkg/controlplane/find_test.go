@@ -3,12 +3,16 @@ package controlplane
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // summary prints what the tests compare, in a form that a reader can check
@@ -71,7 +75,7 @@ func summarize(line func(string, ...any), m Member) {
 		volume("tls", &m.TLSVolumes[i])
 	}
 	refs := m.TLSSecretRefs()
-	for _, p := range sortedKeys(refs) {
+	for _, p := range slices.Sorted(maps.Keys(refs)) {
 		line("    %s = %s %s[%s]", p, refs[p].Kind, refs[p].Name, refs[p].Key)
 	}
 	for _, s := range m.APIServerTLS {
@@ -82,7 +86,7 @@ func summarize(line func(string, ...any), m Member) {
 	}
 }
 
-func refStrings(refs ...FileRef) (out []string) {
+func refStrings(refs ...program.FileRef) (out []string) {
 	for _, r := range refs {
 		out = append(out, fmt.Sprintf("%s/%s[%s]", r.Kind, r.Name, r.Key))
 	}

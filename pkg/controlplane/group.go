@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"sort"
 	"strings"
 )
@@ -103,10 +104,10 @@ func (f *finder) rename(name func(*ControlPlane) string) {
 // they are, since their own names may be random.
 func bareName(p *ControlPlane) string {
 	if p.Owner.Kind != ownerBare {
-		return first(p.base, p.Owner.Name)
+		return cmp.Or(p.base, p.Owner.Name)
 	}
 	l := p.Members[0].Object.Labels
-	return first(l["app.kubernetes.io/instance"], l["app.kubernetes.io/name"], l["app"], l["component"], p.Owner.Name)
+	return cmp.Or(l["app.kubernetes.io/instance"], l["app.kubernetes.io/name"], l["app"], l["component"], p.Owner.Name)
 }
 
 // naturalLess sorts etcd-2 before etcd-10.
@@ -119,13 +120,4 @@ func naturalLess(a, b string) bool {
 		return len(p) < len(q)
 	}
 	return a < b
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
 }

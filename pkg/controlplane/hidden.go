@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // knownWriters have etcd's URLs in files, where they are not always seen.
@@ -24,14 +26,14 @@ func (w Writer) hidden() bool {
 	if _, ok := w.APIServerPort(); ok {
 		return true
 	}
-	return slices.ContainsFunc(Containers(&w.Template.Spec), func(c *corev1.Container) bool {
-		return slices.Contains(launchers, imageBase(c.Image)) || strings.HasSuffix(c.Name, "-apiserver")
+	return slices.ContainsFunc(program.Containers(&w.Template.Spec), func(c *corev1.Container) bool {
+		return slices.Contains(launchers, program.ImageBase(c.Image)) || strings.HasSuffix(c.Name, "-apiserver")
 	})
 }
 
 // controller says that a workload is known to use API servers only.
 func (w Writer) controller() bool {
-	return slices.ContainsFunc(Containers(&w.Template.Spec), func(c *corev1.Container) bool {
+	return slices.ContainsFunc(program.Containers(&w.Template.Spec), func(c *corev1.Container) bool {
 		return controllerProgram.MatchString(strings.Join(words(c), " "))
 	})
 }
@@ -76,7 +78,7 @@ func (a *attribution) addHidden() {
 // perhaps takes a workload of which files name this etcd: a list of what is watched
 // names it as well as a configuration does.
 func (a *attribution) perhaps(w Writer) bool {
-	pod := w.pod()
+	pod := w.Pod()
 	for _, u := range a.files(w, pod) {
 		if of, _ := a.ofURL(pod, u); contains(of, a.mine) {
 			w.Why = "a file that it mounts names " + u
@@ -90,7 +92,8 @@ func (a *attribution) perhaps(w Writer) bool {
 // shares finds a Secret with TLS files of this etcd's members that a workload mounts,
 // too, and whether another etcd's members have it as well.
 func (a *attribution) shares(w Writer) (secret string, others bool) {
-	for _, name := range sources(w.pod(), "Secret") {
+	for _, source := range program.Sources(w.Pod(), "Secret") {
+		name := source.Name
 		if !hasSecret(a.planes[a.mine], name) {
 			continue
 		}
@@ -111,27 +114,4 @@ func hasSecret(p ControlPlane, name string) bool {
 		}
 	}
 	return false
-}
-
-// sources are the ConfigMaps or the Secrets that a pod's volumes are made of.
-func sources(pod *corev1.Pod, kind string) []string {
-	var out []string
-	for _, v := range pod.Spec.Volumes {
-		switch {
-		case kind == "ConfigMap" && v.ConfigMap != nil:
-			out = append(out, v.ConfigMap.Name)
-		case kind == "Secret" && v.Secret != nil:
-			out = append(out, v.Secret.SecretName)
-		case v.Projected != nil:
-			for _, s := range v.Projected.Sources {
-				switch {
-				case kind == "ConfigMap" && s.ConfigMap != nil:
-					out = append(out, s.ConfigMap.Name)
-				case kind == "Secret" && s.Secret != nil:
-					out = append(out, s.Secret.Name)
-				}
-			}
-		}
-	}
-	return out
 }

@@ -9,7 +9,7 @@ import (
 // says that there is an etcd; nothing is said of what only the script knows.
 func TestScriptUnread(t *testing.T) {
 	a, client := serve(t, "launchers")
-	a.forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "configmaps" }
 	c, err := Resolve(find(t, client, "tools"), "by-script", "tools")
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,14 @@
 package controlplane
 
 import (
+	"cmp"
 	"encoding/json"
 	"path"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 const (
@@ -17,7 +20,7 @@ const (
 
 // fillFromLayout puts in what an unreadable configuration file would have
 // said, as far as the product always writes it so. Only gaps are filled.
-func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map[string]string, n *notes) {
+func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map[string]string, n *program.Notes) {
 	var hints map[string]string
 	switch layout {
 	case RKE2:
@@ -28,7 +31,7 @@ func fillFromLayout(layout Layout, pod *corev1.Pod, c *corev1.Container, raw map
 		hints = kubermaticHints(pod, c)
 	}
 	if hints != nil {
-		n.add("what is not read is assumed to be as %s always has it", layout)
+		n.Add("what is not read is assumed to be as %s always has it", layout)
 	}
 	for flag, v := range hints {
 		if raw[flag] == "" && v != "" {
@@ -61,7 +64,7 @@ func rke2Hints(pod *corev1.Pod, c *corev1.Container, configFile string) map[stri
 			}
 		}
 	}
-	node := first(pod.Status.PodIP, pod.Status.HostIP)
+	node := cmp.Or(pod.Status.PodIP, pod.Status.HostIP)
 	loopback := "127.0.0.1"
 	if strings.Contains(node, ":") {
 		loopback = "::1"
@@ -88,7 +91,7 @@ func rke2Hints(pod *corev1.Pod, c *corev1.Container, configFile string) map[stri
 func gardenerHints(pod *corev1.Pod, c *corev1.Container) map[string]string {
 	hints := map[string]string{"data-dir": "/var/etcd/data/new.etcd", "name": pod.Name}
 	scheme := "http"
-	if mountOf(c, gardenerTLS+"/server/tls.crt") != nil {
+	if program.MountOf(c, gardenerTLS+"/server/tls.crt") != nil {
 		scheme = "https"
 		hints["cert-file"] = gardenerTLS + "/server/tls.crt"
 		hints["key-file"] = gardenerTLS + "/server/tls.key"
@@ -111,7 +114,7 @@ func kubermaticHints(pod *corev1.Pod, c *corev1.Container) map[string]string {
 		hints[prefix+"cert-file"] = "/etc/etcd/pki/tls/etcd-tls.crt"
 		hints[prefix+"key-file"] = "/etc/etcd/pki/tls/etcd-tls.key"
 	}
-	if mountOf(c, hints["data-dir"]) == nil {
+	if program.MountOf(c, hints["data-dir"]) == nil {
 		delete(hints, "data-dir")
 	}
 	return hints
@@ -144,8 +147,8 @@ func knownClientTLS(layout Layout, s Settings, env func(string) (string, bool)) 
 	ca := s.ServerTLS.CA
 	switch layout {
 	case Kubeadm:
-		dir := path.Dir(first(s.ServerTLS.Cert, "/etc/kubernetes/pki/etcd/server.crt"))
-		return []TLSFiles{{first(ca, dir+"/ca.crt"), dir + "/healthcheck-client.crt", dir + "/healthcheck-client.key"}}
+		dir := path.Dir(cmp.Or(s.ServerTLS.Cert, "/etc/kubernetes/pki/etcd/server.crt"))
+		return []TLSFiles{{cmp.Or(ca, dir+"/ca.crt"), dir + "/healthcheck-client.crt", dir + "/healthcheck-client.key"}}
 	case HyperShift:
 		return []TLSFiles{{ca, "/etc/etcd/tls/client/etcd-client.crt", "/etc/etcd/tls/client/etcd-client.key"}}
 	case Gardener:

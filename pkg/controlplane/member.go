@@ -7,25 +7,26 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
 // memberOf describes the etcd in one container; false when it runs none.
-func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Owner) (Member, Layout, bool) {
+func memberOf(r *program.Reader, pod *corev1.Pod, c *corev1.Container, owner Owner, manager *Owner) (Member, Layout, bool) {
 	if !mentionsEtcd(c) {
 		return Member{}, "", false
 	}
-	var n notes
-	env := newEnvironment(r, pod, c, &n)
-	around := podHost(pod, env)
-	inv, known, ok := etcdProcess(c, around)
+	var n program.Notes
+	env := program.NewEnvironment(r, pod, c, &n)
+	around := program.PodHost(pod, env)
+	inv, known, ok := program.EtcdProcess(c, around)
 	var signs []string
 	if !ok {
 		var starter string
-		if starter, signs = launched(pod, c, around); len(signs) == 0 {
+		if starter, signs = program.Launched(pod, c, around, ownerOf(pod).Kind == "StatefulSet"); len(signs) == 0 {
 			return Member{}, "", false
 		}
-		n.add("%s starts it, in a way that cannot be read; found by its %s", readable([]string{starter})[0], strings.Join(signs, ", "))
+		n.Add("%s starts it, in a way that cannot be read; found by its %s", readable([]string{starter})[0], strings.Join(signs, ", "))
 	}
 	layout := detectLayout(pod, c, owner, manager)
 	m := Member{
@@ -43,14 +44,14 @@ func memberOf(r *reader, pod *corev1.Pod, c *corev1.Container, owner Owner, mana
 	m.setStatus(pod)
 	m.configure(r, inv, known, layout, env, c)
 	for _, mount := range c.VolumeMounts {
-		m.Mounts = append(m.Mounts, volumeRef(pod, mount, env.lookup))
+		m.Mounts = append(m.Mounts, volumeRef(pod, mount, env.Lookup))
 	}
 	m.setVolumes(&n)
-	if mount := dataMount(pod, c); len(signs) > 0 && m.DataDir == "" && mount != nil {
+	if mount := program.DataMount(pod, c); len(signs) > 0 && m.DataDir == "" && mount != nil {
 		m.DataVolume = volumeFor(m.Mounts, mount.MountPath)
 	}
 	m.setEndpoints()
-	m.Notes = n.list
+	m.Notes = n.List
 	return m, layout, true
 }
 
@@ -79,7 +80,7 @@ var versionTag = regexp.MustCompile(`^v?([2-4]\.\d+\.\d+)(?:$|[-+._])`)
 // ImageVersion reads etcd's version from the image's tag. Images that wrap
 // etcd in a program of their own count their own versions.
 func ImageVersion(image string) string {
-	if imageBase(image) == "etcd-wrapper" {
+	if program.ImageBase(image) == "etcd-wrapper" {
 		return ""
 	}
 	image, _, _ = strings.Cut(image, "@")
@@ -123,7 +124,7 @@ func (m *Member) setStatus(pod *corev1.Pod) {
 	}
 	m.Pod, m.PodUID = pod.Name, string(pod.UID)
 	m.Phase, m.Reason = string(pod.Status.Phase), pod.Status.Reason
-	if s := statusOf(pod, m.Container); s != nil {
+	if s := program.StatusOf(pod, m.Container); s != nil {
 		m.Ready, m.Restarts, m.ImageID = s.Ready, s.RestartCount, s.ImageID
 		switch {
 		case s.State.Waiting != nil:
@@ -143,13 +144,13 @@ func (m *Member) setStatus(pod *corev1.Pod) {
 }
 
 // configure reads etcd's settings from wherever they are.
-func (m *Member) configure(r *reader, inv shell.Invocation, known bool, layout Layout, env *environment, c *corev1.Container) {
-	n, pod := env.notes, env.pod
-	raw := rawSettings(inv, env.lookup)
+func (m *Member) configure(r *program.Reader, inv shell.Invocation, known bool, layout Layout, env *program.Environment, c *corev1.Container) {
+	n, pod := env.Notes, env.Pod
+	raw := program.RawSettings(inv, env.Lookup)
 	if layout == Gardener && raw["config-file"] == "" {
 		raw["config-file"] = gardenerConfig
 	}
-	dropUnknown(raw, n)
+	program.DropUnknown(raw, n)
 	file := raw["config-file"]
 	complete := known
 	if file != "" {
@@ -162,7 +163,7 @@ func (m *Member) configure(r *reader, inv shell.Invocation, known bool, layout L
 		fillFromLayout(layout, pod, c, raw, n)
 	}
 	if len(m.FoundBy) > 0 {
-		assume(raw, c, env)
+		program.Assume(raw, c, env)
 	}
 	m.Name = raw["name"]
 	m.Settings = settingsOf(raw)
@@ -171,7 +172,7 @@ func (m *Member) configure(r *reader, inv shell.Invocation, known bool, layout L
 	if len(m.AdvertisePeerURLs) == 0 { // its entry there says the same, and the list has to agree with the flag
 		m.AdvertisePeerURLs = clusterPeers(m.InitialCluster)[m.Name]
 	}
-	tls := clientTLS(layout, m.Settings, pod, c, env.lookup)
+	tls := clientTLS(layout, m.Settings, pod, c, env.Lookup)
 	if len(tls) > 0 {
 		m.ClientTLS, m.ClientTLSAlternatives = tls[0], tls[1:]
 	}
@@ -180,26 +181,26 @@ func (m *Member) configure(r *reader, inv shell.Invocation, known bool, layout L
 // defaults are etcd's own for what nothing sets. Where the settings could not
 // all be read a default would be a guess; only the name is guessed, since a
 // member must be called something.
-func (m *Member) defaults(complete bool, n *notes) {
+func (m *Member) defaults(complete bool, n *program.Notes) {
 	if m.Name == "" && complete && !noted(n, "--name is not known") {
 		m.Name = "default"
 	}
 	if m.Name == "" {
 		m.Name = m.PodName
-		n.add("the member's name is not known; its pod's name is used")
+		n.Add("the member's name is not known; its pod's name is used")
 	}
 	if !complete {
 		if m.DataDir == "" {
-			n.add("the data directory is not known")
+			n.Add("the data directory is not known")
 		}
 		if len(m.ListenClientURLs) == 0 {
-			n.add("the client URLs are not known")
+			n.Add("the client URLs are not known")
 		}
 		return
 	}
 	if m.DataDir == "" && !noted(n, "--data-dir is not known") {
 		m.DataDir = m.Name + ".etcd"
-		n.add("no --data-dir: etcd uses %s in its working directory", m.DataDir)
+		n.Add("no --data-dir: etcd uses %s in its working directory", m.DataDir)
 	}
 	if len(m.ListenClientURLs) == 0 && !noted(n, "--listen-client-urls is not known") {
 		m.ListenClientURLs = []string{"http://localhost:2379"}
@@ -209,8 +210,8 @@ func (m *Member) defaults(complete bool, n *notes) {
 	}
 }
 
-func noted(n *notes, prefix string) bool {
-	for _, s := range n.list {
+func noted(n *program.Notes, prefix string) bool {
+	for _, s := range n.List {
 		if strings.HasPrefix(s, prefix) {
 			return true
 		}
@@ -221,48 +222,48 @@ func noted(n *notes, prefix string) bool {
 // readConfigFile replaces raw by the file's content and reports whether it
 // could. The file is looked for in the pod's other containers too: Gardener's
 // etcd gets it from its sidecar.
-func readConfigFile(r *reader, raw map[string]string, pod *corev1.Pod, c *corev1.Container, n *notes) bool {
+func readConfigFile(r *program.Reader, raw map[string]string, pod *corev1.Pod, c *corev1.Container, n *program.Notes) bool {
 	file := raw["config-file"]
 	ref, why := configSource(pod, c, file)
 	if why != "" {
-		n.add("configuration file %s cannot be read: %s", file, why)
+		n.Add("configuration file %s cannot be read: %s", file, why)
 		return false
 	}
-	data, err := r.get(ref.Kind, ref.Namespace, ref.Name)
+	data, err := r.Get(ref.Kind, ref.Namespace, ref.Name)
 	if err != nil {
-		n.add("configuration file %s cannot be read: %v", file, err)
+		n.Add("configuration file %s cannot be read: %v", file, err)
 		return false
 	}
 	text, ok := data[ref.Key]
 	if !ok {
-		n.add("configuration file %s cannot be read: %s %s has no key %q", file, ref.Kind, ref.Name, ref.Key)
+		n.Add("configuration file %s cannot be read: %s %s has no key %q", file, ref.Kind, ref.Name, ref.Key)
 		return false
 	}
-	fromFile, err := parseConfigFile(text, pod.Name)
+	fromFile, err := program.ParseConfigFile(text, pod.Name)
 	if err != nil {
-		n.add("configuration file %s: %v", file, err)
+		n.Add("configuration file %s: %v", file, err)
 		return false
 	}
 	clear(raw)
 	for k, v := range fromFile {
 		raw[k] = v
 	}
-	dropUnknown(raw, n)
+	program.DropUnknown(raw, n)
 	return true
 }
 
-func configSource(pod *corev1.Pod, c *corev1.Container, file string) (FileRef, string) {
+func configSource(pod *corev1.Pod, c *corev1.Container, file string) (program.FileRef, string) {
 	why := "no volume is mounted there"
-	for _, k := range append([]*corev1.Container{c}, Containers(&pod.Spec)...) {
-		mount := mountOf(k, file)
+	for _, k := range append([]*corev1.Container{c}, program.Containers(&pod.Spec)...) {
+		mount := program.MountOf(k, file)
 		if mount == nil {
 			continue
 		}
-		v := volumeOf(pod, mount.Name)
+		v := program.VolumeOf(pod, mount.Name)
 		if v == nil {
 			continue
 		}
-		if ref, ok := fileSource(pod.Namespace, *v, *mount, file); ok {
+		if ref, ok := program.FileSource(pod.Namespace, *v, *mount, file); ok {
 			return ref, ""
 		}
 		if v.HostPath != nil {
@@ -271,15 +272,15 @@ func configSource(pod *corev1.Pod, c *corev1.Container, file string) (FileRef, s
 			why = "volume " + v.Name + " is neither a ConfigMap nor a Secret"
 		}
 	}
-	return FileRef{}, why
+	return program.FileRef{}, why
 }
 
-func (m *Member) setVolumes(n *notes) {
+func (m *Member) setVolumes(n *program.Notes) {
 	m.DataVolume = volumeFor(m.Mounts, m.DataDir)
 	if m.DataDir != "" && m.DataVolume == nil {
-		n.add("no volume is mounted at the data directory: the data dies with the container")
+		n.Add("no volume is mounted at the data directory: the data dies with the container")
 	} else if m.DataVolume != nil && m.DataVolume.Kind == "emptyDir" {
-		n.add("the data is in an emptyDir: it dies with the pod")
+		n.Add("the data is in an emptyDir: it dies with the pod")
 	}
 	if m.WALDir != "" {
 		if v := volumeFor(m.Mounts, m.WALDir); v != nil && (m.DataVolume == nil || v.MountPath != m.DataVolume.MountPath) {

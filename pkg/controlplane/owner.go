@@ -1,21 +1,24 @@
 package controlplane
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // workloadKinds are Kubernetes' own; pods of any other kind of owner come from
 // an operator's custom resource.
-var workloadKinds = set(ownerStatic + " " + ownerBare + " StatefulSet Deployment ReplicaSet ReplicationController DaemonSet External")
+var workloadKinds = program.Words(ownerStatic + " " + ownerBare + " StatefulSet Deployment ReplicaSet ReplicationController DaemonSet External")
 
 // taskKinds run pods that do something once: no member of anything, though
 // their image and their settings may be etcd's.
-var taskKinds = set("Job CronJob Workflow TaskRun PipelineRun")
+var taskKinds = program.Words("Job CronJob Workflow TaskRun PipelineRun")
 
 // Custom says that an operator made the object, not a workload controller of
 // Kubernetes' own.
@@ -34,10 +37,10 @@ func (o Owner) Group() string {
 // name: the pod's, without the node's at its end.
 func ownerOf(pod *corev1.Pod) Owner {
 	ref := metav1.GetControllerOf(pod)
-	if isStatic(pod) {
+	if IsStatic(pod) {
 		name := strings.TrimSuffix(pod.Name, "-"+pod.Spec.NodeName)
 		if name == pod.Name || pod.Spec.NodeName == "" {
-			name = first(pod.Labels["component"], pod.Labels["k8s-app"], pod.Labels["app"], pod.Name)
+			name = cmp.Or(pod.Labels["component"], pod.Labels["k8s-app"], pod.Labels["app"], pod.Name)
 		}
 		return Owner{Kind: ownerStatic, Name: name}
 	}
@@ -50,9 +53,21 @@ func ownerOf(pod *corev1.Pod) Owner {
 	return Owner{APIVersion: ref.APIVersion, Kind: ref.Kind, Name: ref.Name, UID: string(ref.UID)}
 }
 
-func isStatic(pod *corev1.Pod) bool {
+// IsStatic tells that a kubelet runs it from a file.
+func IsStatic(pod *corev1.Pod) bool {
 	ref := metav1.GetControllerOf(pod)
 	return pod.Annotations[mirrorAnnotation] != "" || ref != nil && ref.Kind == "Node"
+}
+
+// StaticOf tells that it is one of the static pods, one on each of several nodes, that have this name in common.
+func StaticOf(pod *corev1.Pod, name string) bool { return IsStatic(pod) && ownerOf(pod).Name == name }
+
+// StaticHash is how a kubelet calls a static pod: by a hash of its file. "" is no static pod's.
+func StaticHash(pod *corev1.Pod) string {
+	if mirror := pod.Annotations[mirrorAnnotation]; mirror != "" {
+		return mirror
+	}
+	return pod.Annotations["kubernetes.io/config.hash"]
 }
 
 // over says that a pod is no member, whatever it runs: it was made for one
@@ -61,7 +76,7 @@ func isStatic(pod *corev1.Pod) bool {
 func over(pod *corev1.Pod) bool {
 	ref := metav1.GetControllerOf(pod)
 	task := ref != nil && taskKinds[ref.Kind] || pod.Labels["batch.kubernetes.io/job-name"] != "" // also when its Job is gone
-	return task || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed && !isStatic(pod)
+	return task || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed && !IsStatic(pod)
 }
 
 func managerOf(sets []appsv1.StatefulSet, pod *corev1.Pod) *Owner {
@@ -92,7 +107,7 @@ func (f *finder) above(namespace string, o Owner) *Owner {
 		if k.Namespaced {
 			path = []string{prefix, "namespaces", namespace, k.Name, o.Name}
 		}
-		raw, err := f.client.Core.RESTClient().Get().AbsPath(path...).Do(f.reader.ctx).Raw()
+		raw, err := f.client.Core.RESTClient().Get().AbsPath(path...).Do(f.ctx).Raw()
 		var object metav1.PartialObjectMetadata
 		if err != nil || json.Unmarshal(raw, &object) != nil {
 			return nil
@@ -108,7 +123,7 @@ func (f *finder) kinds(prefix string) []metav1.APIResource {
 		return list
 	}
 	var list metav1.APIResourceList
-	raw, err := f.client.Core.RESTClient().Get().AbsPath(prefix).Do(f.reader.ctx).Raw()
+	raw, err := f.client.Core.RESTClient().Get().AbsPath(prefix).Do(f.ctx).Raw()
 	if err != nil || json.Unmarshal(raw, &list) != nil {
 		list.APIResources = nil
 	}
@@ -124,7 +139,7 @@ func (f *finder) nameOwned(p *ControlPlane) {
 	}
 	up := f.above(p.Namespace, p.Owner) // members of one etcd are of one cluster object
 	if up == nil {
-		p.base = first(commonLabel(p), commonPrefix(p.owners))
+		p.base = cmp.Or(commonLabel(p), commonPrefix(p.owners))
 		return
 	}
 	p.Manager = up

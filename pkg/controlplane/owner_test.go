@@ -6,7 +6,7 @@ import "testing"
 // labels, and without those their owners' names, still say what they are of.
 func TestOwnersUnread(t *testing.T) {
 	a, client := serve(t, "one-owner-each")
-	a.forbid = func(resource, _, _ string) bool { return resource == "etcdmembers" || resource == "etcdclusters" }
+	a.Forbid = func(resource, _, _ string) bool { return resource == "etcdmembers" || resource == "etcdclusters" }
 	check := func(want ...string) {
 		t.Helper()
 		planes := find(t, client, "")
@@ -17,7 +17,7 @@ func TestOwnersUnread(t *testing.T) {
 		}
 	}
 	check("db", "events")
-	for _, pod := range a.objects["pods"] {
+	for _, pod := range a.Objects["pods"] {
 		pod["metadata"].(map[string]any)["labels"] = map[string]any{}
 	}
 	check("db", "events-7mm2p")

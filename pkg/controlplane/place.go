@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/shell"
 )
 
@@ -77,9 +79,9 @@ func (f *finder) locate(p *ControlPlane, a APIServer, urls []string) {
 		if !same && !node {
 			continue
 		}
-		for _, c := range Containers(&pod.Spec) {
-			if program, store := f.standIn(pod, c, urls); program != "" {
-				p.Place.Program, p.Place.Store = program, first(store, p.Place.Store)
+		for _, c := range program.Containers(&pod.Spec) {
+			if name, store := f.standIn(pod, c, urls); name != "" {
+				p.Place.Program, p.Place.Store = name, cmp.Or(store, p.Place.Store)
 				p.Place.By = including(p.Place.By, pod.Name)
 			}
 		}
@@ -98,20 +100,20 @@ func including(list []string, s string) []string {
 
 // standIn tells a program that serves one of these URLs, and what is behind it.
 // Of a database's address only its kind is kept: the rest has a password in it.
-func (f *finder) standIn(pod *corev1.Pod, c *corev1.Container, urls []string) (program, store string) {
-	var n notes
-	env := newEnvironment(f.reader, pod, c, &n)
-	progs := containerPrograms(c, podHost(pod, env))
+func (f *finder) standIn(pod *corev1.Pod, c *corev1.Container, urls []string) (name, store string) {
+	var n program.Notes
+	env := program.NewEnvironment(f.reader, pod, c, &n)
+	progs := program.ContainerPrograms(c, program.PodHost(pod, env))
 	if len(progs) == 0 {
-		progs = []shell.Invocation{{Argv: append([]string{imageBase(c.Image)}, append(append([]string{}, c.Command...), c.Args...)...)}}
+		progs = []shell.Invocation{{Argv: append([]string{program.ImageBase(c.Image)}, append(append([]string{}, c.Command...), c.Args...)...)}}
 	}
 	for _, p := range progs {
-		flags := parseFlags(p.Argv[1:])
+		flags := program.ParseFlags(p.Argv[1:])
 		switch base := path.Base(p.Argv[0]); {
 		case base == EtcdManager && serves(flags["client-urls"], urls):
 			return EtcdManager, flags["backup-store"]
-		case base == Kine && serves(first(flags["listen-address"], "0.0.0.0:2379"), urls):
-			kind, _, ok := strings.Cut(first(flags["endpoint"], "sqlite://"), "://")
+		case base == Kine && serves(cmp.Or(flags["listen-address"], "0.0.0.0:2379"), urls):
+			kind, _, ok := strings.Cut(cmp.Or(flags["endpoint"], "sqlite://"), "://")
 			if !ok || strings.Contains(kind, shell.Unknown) {
 				kind = ""
 			}

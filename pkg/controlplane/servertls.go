@@ -4,10 +4,12 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // TLSRefs are the objects that hold a client's TLS files; the zero FileRef where there is none.
-type TLSRefs struct{ CA, Cert, Key FileRef }
+type TLSRefs struct{ CA, Cert, Key program.FileRef }
 
 // knowServersTLS tells each member what its API servers show it, and trust: where nothing that is mounted into the member's own
 // pod serves, that does. A Secret of another namespace is not looked at: it may be another one's.
@@ -29,27 +31,27 @@ func (a APIServer) tlsRefs() (refs TLSRefs, ok bool) {
 	if a.object == nil || a.TLS.Empty() {
 		return refs, false
 	}
-	containers := Containers(&a.object.Spec)
+	containers := program.Containers(&a.object.Spec)
 	i := slices.IndexFunc(containers, func(c *corev1.Container) bool { return c.Name == a.Container })
 	if i < 0 {
 		return refs, false
 	}
 	for _, f := range []struct {
 		path string
-		into *FileRef
+		into *program.FileRef
 	}{{a.TLS.CA, &refs.CA}, {a.TLS.Cert, &refs.Cert}, {a.TLS.Key, &refs.Key}} {
 		if f.path == "" {
 			continue
 		}
-		mount := mountOf(containers[i], f.path)
+		mount := program.MountOf(containers[i], f.path)
 		if mount == nil {
 			return refs, false
 		}
-		volume := volumeOf(a.object, mount.Name)
+		volume := program.VolumeOf(a.object, mount.Name)
 		if volume == nil {
 			return refs, false
 		}
-		if *f.into, ok = fileSource(a.Namespace, *volume, *mount, f.path); !ok {
+		if *f.into, ok = program.FileSource(a.Namespace, *volume, *mount, f.path); !ok {
 			return refs, false
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // podOf makes the pod that a StatefulSet would make for an ordinal: what a
@@ -72,7 +74,7 @@ func (f *finder) missingPods(s *appsv1.StatefulSet, present map[string]bool) []*
 func (f *finder) formerSize(s *appsv1.StatefulSet, start int) int {
 	pod := podOf(s, start)
 	size := 0
-	for _, c := range Containers(&pod.Spec) {
+	for _, c := range program.Containers(&pod.Spec) {
 		m, _, ok := memberOf(f.reader, pod, c, ownerOf(pod), nil)
 		if !ok {
 			continue
@@ -92,7 +94,7 @@ func (f *finder) formerSize(s *appsv1.StatefulSet, start int) int {
 	if size > 0 || len(s.Spec.VolumeClaimTemplates) == 0 {
 		return max(size, 1)
 	}
-	claims, err := f.client.Core.PersistentVolumeClaims(s.Namespace).List(f.reader.ctx, metav1.ListOptions{})
+	claims, err := f.client.Core.PersistentVolumeClaims(s.Namespace).List(f.ctx, metav1.ListOptions{})
 	if err != nil {
 		f.notes[s.Namespace+"/"+s.Name] = append(f.notes[s.Namespace+"/"+s.Name],
 			fmt.Sprintf("scaled to 0, and how many members it had is not known: list claims: %v", err))

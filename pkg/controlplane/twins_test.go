@@ -23,7 +23,7 @@ status: {phase: Running, podIP: 10.0.0.1}
 // TestTwins: two etcds of one member each, which call themselves alike and name their peers by the loopback, are two.
 func TestTwins(t *testing.T) {
 	a, client := serve(t, "kubeception")
-	a.add(t, strings.ReplaceAll(twin, "NAME", "main")+"---\n"+strings.ReplaceAll(twin, "NAME", "events"))
+	a.Add(t, strings.ReplaceAll(twin, "NAME", "main")+"---\n"+strings.ReplaceAll(twin, "NAME", "events"))
 	planes := find(t, client, "twins")
 	if len(planes) != 2 || len(planes[0].Members) != 1 || len(planes[1].Members) != 1 {
 		t.Errorf("\n%s", summary(planes))

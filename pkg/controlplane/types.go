@@ -76,6 +76,27 @@ type ControlPlane struct {
 // ID is how a user names the control plane on the command line.
 func (c ControlPlane) ID() string { return c.Namespace + "/" + c.Name }
 
+// Pods are those of its members and of the API servers that use it, each once, as they were found.
+func (c ControlPlane) Pods() (out []*corev1.Pod) {
+	seen := map[string]bool{}
+	add := func(p *corev1.Pod) {
+		if p != nil && !seen[p.Namespace+"/"+p.Name] {
+			seen[p.Namespace+"/"+p.Name] = true
+			out = append(out, p)
+		}
+	}
+	for _, m := range c.Members {
+		add(m.Object)
+	}
+	for _, a := range c.APIServers {
+		add(a.object)
+	}
+	return out
+}
+
+// Static says that kubelets run it from files.
+func (c ControlPlane) Static() bool { return c.Owner.Kind == ownerStatic }
+
 // External says that no pod runs this etcd.
 func (c ControlPlane) External() bool { return c.Layout == External }
 
@@ -203,6 +224,10 @@ type Member struct {
 // Missing says that the member has no pod.
 func (m Member) Missing() bool { return m.Pod == "" }
 
+// NodeSilent reports that the kubelet of the member's node is known not to answer:
+// no pod starts there, whatever the member itself says.
+func (m Member) NodeSilent() bool { return m.NodeReady != nil && !*m.NodeReady }
+
 // Security is what a second pod must have alike to share the member's files.
 type Security struct {
 	RunAsUser           *int64                 `json:"runAsUser,omitempty"`
@@ -237,18 +262,24 @@ type Settings struct {
 	PeerTLS   TLSFiles `json:"peerTLS"`
 }
 
+// EncryptionFlag names the file with an API server's EncryptionConfiguration.
+const EncryptionFlag = "encryption-provider-config"
+
 // APIServer is a process that was told to use an etcd.
 type APIServer struct {
 	Namespace   string   `json:"namespace"`
 	Pod         string   `json:"pod"`
 	Node        string   `json:"node,omitempty"`
 	Container   string   `json:"container"`
+	Image       string   `json:"image"`
 	Ready       bool     `json:"ready"`
 	EtcdServers []string `json:"etcdServers"`
 	// Overrides are --etcd-servers-overrides: resources kept in another etcd.
 	Overrides  []Override `json:"overrides,omitempty"`
 	EtcdPrefix string     `json:"etcdPrefix"`
 	TLS        TLSFiles   `json:"tls"`
+	// Encryption is the path of its EncryptionConfiguration, inside its container; "" where it encrypts nothing at rest.
+	Encryption string `json:"encryption,omitempty"`
 	// For is set when this API server uses the control plane for these
 	// resources only ("/events").
 	For []string `json:"for,omitempty"`
@@ -285,11 +316,3 @@ type VolumeRef struct {
 // Shareable says whether a second pod can mount the same files: an emptyDir
 // belongs to its pod alone.
 func (v VolumeRef) Shareable() bool { return v.Kind != "emptyDir" && v.Kind != "other" }
-
-// FileRef is where the content of a mounted file comes from.
-type FileRef struct {
-	Kind      string `json:"kind"` // Secret or ConfigMap
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	Key       string `json:"key"`
-}

@@ -5,16 +5,18 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // volumeRef describes a mount of the container, in a form that another pod
 // can use: a claim made for the pod is named, a sub-path is written out.
 func volumeRef(pod *corev1.Pod, m corev1.VolumeMount, lookup func(string) (string, bool)) VolumeRef {
 	if m.SubPathExpr != "" {
-		m.SubPath, m.SubPathExpr = expandReferences(m.SubPathExpr, lookup), ""
+		m.SubPath, m.SubPathExpr = program.ExpandReferences(m.SubPathExpr, lookup), ""
 	}
 	v := corev1.Volume{Name: m.Name}
-	if found := volumeOf(pod, m.Name); found != nil {
+	if found := program.VolumeOf(pod, m.Name); found != nil {
 		v = *found
 	}
 	if v.Ephemeral != nil {
@@ -89,69 +91,14 @@ func (m Member) files() []string {
 // TLSSecretRefs tells, for every TLS path of the member that a Secret or
 // ConfigMap provides, which one and under which key: whoever may read them
 // needs no access to the pod. Paths on a host or an image are left out.
-func (m Member) TLSSecretRefs() map[string]FileRef {
-	out := map[string]FileRef{}
+func (m Member) TLSSecretRefs() map[string]program.FileRef {
+	out := map[string]program.FileRef{}
 	for _, file := range m.files() {
 		if v := volumeFor(m.Mounts, file); v != nil {
-			if ref, ok := fileSource(m.Namespace, v.Volume, v.Mount, file); ok {
+			if ref, ok := program.FileSource(m.Namespace, v.Volume, v.Mount, file); ok {
 				out[file] = ref
 			}
 		}
 	}
 	return out
-}
-
-// fileSource finds the object behind one file of a mounted volume.
-func fileSource(namespace string, v corev1.Volume, m corev1.VolumeMount, file string) (FileRef, bool) {
-	inside := strings.TrimPrefix(strings.TrimPrefix(path.Clean(file), path.Clean(m.MountPath)), "/")
-	inside = path.Join(m.SubPath, inside)
-	ref := func(kind, name string, items []corev1.KeyToPath) (FileRef, bool) {
-		if len(items) == 0 {
-			return FileRef{kind, namespace, name, inside}, inside != "" && !strings.Contains(inside, "/")
-		}
-		for _, it := range items {
-			if path.Clean(it.Path) == inside {
-				return FileRef{kind, namespace, name, it.Key}, true
-			}
-		}
-		return FileRef{}, false
-	}
-	switch {
-	case v.Secret != nil:
-		return ref("Secret", v.Secret.SecretName, v.Secret.Items)
-	case v.ConfigMap != nil:
-		return ref("ConfigMap", v.ConfigMap.Name, v.ConfigMap.Items)
-	case v.Projected != nil:
-		return projectedSource(v.Projected.Sources, ref)
-	}
-	return FileRef{}, false
-}
-
-// projectedSource prefers a source that names the path; among those that
-// project whole objects, only a lone one is sure to hold it.
-func projectedSource(sources []corev1.VolumeProjection, ref func(string, string, []corev1.KeyToPath) (FileRef, bool)) (FileRef, bool) {
-	var whole []FileRef
-	for _, p := range sources {
-		var kind, name string
-		var items []corev1.KeyToPath
-		switch {
-		case p.Secret != nil:
-			kind, name, items = "Secret", p.Secret.Name, p.Secret.Items
-		case p.ConfigMap != nil:
-			kind, name, items = "ConfigMap", p.ConfigMap.Name, p.ConfigMap.Items
-		default:
-			continue
-		}
-		r, ok := ref(kind, name, items)
-		if ok && len(items) > 0 {
-			return r, true
-		}
-		if ok {
-			whole = append(whole, r)
-		}
-	}
-	if len(whole) == 1 {
-		return whole[0], true
-	}
-	return FileRef{}, false
 }

@@ -9,6 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // Writer is a workload whose pods use an etcd: its API servers, and whatever
@@ -34,8 +37,14 @@ type Writer struct {
 func (w Writer) ID() string   { return w.Kind + "/" + w.Name }
 func (w Writer) Path() string { return w.Namespace + "/" + w.ID() }
 
-// pod is what the template makes, without a name.
-func (w Writer) pod() *corev1.Pod {
+// Owns tells that a pod is one of the workload's.
+func (w Writer) Owns(pod *corev1.Pod) bool {
+	selector, err := metav1.LabelSelectorAsSelector(w.Selector)
+	return err == nil && !selector.Empty() && pod.Namespace == w.Namespace && selector.Matches(labels.Set(pod.Labels))
+}
+
+// Pod is what the template makes, without a name.
+func (w Writer) Pod() *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: *w.Template.ObjectMeta.DeepCopy(), Spec: *w.Template.Spec.DeepCopy()}
 	pod.Namespace = w.Namespace
 	return pod
@@ -49,7 +58,7 @@ var (
 
 // APIServerPort is where the pods of a kube-apiserver serve; false for every other program.
 func (w Writer) APIServerPort() (int, bool) {
-	for _, c := range Containers(&w.Template.Spec) {
+	for _, c := range program.Containers(&w.Template.Spec) {
 		line := strings.Join(words(c), " ")
 		if !apiServer.MatchString(line) && c.Name != "kube-apiserver" {
 			continue
@@ -73,15 +82,33 @@ func Controllers(ctx context.Context, c Client, p ControlPlane) ([]Writer, error
 	}
 	var out []Writer
 	for _, w := range found {
-		for _, c := range Containers(&w.Template.Spec) {
-			if program := controllerProgram.FindString(strings.Join(words(c), " ")); program != "" {
-				w.Why = "it runs " + strings.TrimSpace(program)
-				out = append(out, w)
-				break
-			}
+		if program := controllerIn(&w.Template.Spec); program != "" {
+			w.Why = "it runs " + program
+			out = append(out, w)
 		}
 	}
 	return out, nil
+}
+
+// StaticControllers are the static pods in the control plane's namespace that run a controller manager or a scheduler.
+func StaticControllers(ctx context.Context, c Client, p ControlPlane) (out []*corev1.Pod, _ error) {
+	pods, err := listPods(ctx, c, p.Namespace)
+	for _, pod := range pods {
+		if IsStatic(pod) && controllerIn(&pod.Spec) != "" {
+			out = append(out, pod)
+		}
+	}
+	return out, err
+}
+
+// controllerIn is which of these programs a pod runs; "" is none.
+func controllerIn(spec *corev1.PodSpec) string {
+	for _, c := range program.Containers(spec) {
+		if found := controllerProgram.FindString(strings.Join(words(c), " ")); found != "" {
+			return found
+		}
+	}
+	return ""
 }
 
 var controllerProgram = regexp.MustCompile(`\b(kube-controller-manager|kube-scheduler)\b`)

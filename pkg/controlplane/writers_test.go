@@ -56,15 +56,15 @@ spec: {clusterIP: None, selector: {app: kube-etcd}}
 // stopped for nothing.
 func TestWriters(t *testing.T) {
 	a, client := serve(t, "kubeception")
-	for _, o := range a.objects["pods"] { // the template's labels, which the Service selects
+	for _, o := range a.Objects["pods"] { // the template's labels, which the Service selects
 		o["metadata"].(map[string]any)["labels"] = map[string]any{"app": "kube-etcd"}
 	}
-	a.objects["statefulsets"] = a.objects["statefulsets"][:1]
+	a.Objects["statefulsets"] = a.Objects["statefulsets"][:1]
 	for _, ns := range []string{"user1", "user2"} {
-		a.add(t, strings.TrimSpace(strings.ReplaceAll(writerDocs, "NS", ns)))
+		a.Add(t, strings.TrimSpace(strings.ReplaceAll(writerDocs, "NS", ns)))
 	}
 	elsewhere := strings.NewReplacer("by-variable", "tenant", "namespace: NS", "namespace: tenants", "kube-etcd.NS.svc", "kube-etcd.user1.svc").Replace(strings.Split(writerDocs, "\n---\n")[2])
-	a.add(t, elsewhere)
+	a.Add(t, elsewhere)
 	p := one(t, find(t, client, "user1"))
 	found, err := Writers(t.Context(), client, p)
 	if err != nil || found.Note != "" || len(found.Unsure) > 0 {
@@ -79,7 +79,7 @@ func TestWriters(t *testing.T) {
 	if err != nil || len(controllers) != 1 || controllers[0].Name != "kube-controller-manager" {
 		t.Errorf("controllers %v, %v", controllers, err)
 	}
-	a.forbid = func(resource, namespace, _ string) bool {
+	a.Forbid = func(resource, namespace, _ string) bool {
 		return namespace == "" && resource != "pods"
 	}
 	found, err = Writers(t.Context(), client, p)

@@ -7,6 +7,7 @@
 //
 //	snapshot.db    what was uploaded; removed once the data is built from it
 //	data.part/     a build that has not ended
+//	journal.json   the operation's journal, where the etcd that has it is what is exchanged; fate.json what an agent decided alone
 //	data/          a build that has: its `member`, and after the exchange the old one; build.json tells how it was built
 //
 // Every function can be repeated: what is done already is not done again, and what was cut short is put right first.
@@ -14,9 +15,11 @@
 package datadir
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"path"
+	"time"
 )
 
 // What is refused, and why. All else is an error of the operating system or of the context.
@@ -124,9 +127,31 @@ type Operation struct {
 	Inode uint64 `json:"inode,string"`
 	// HalfExchanged: an exchange by two renames was cut short; any Exchange puts it right.
 	HalfExchanged bool `json:"halfExchanged,omitempty"`
+	// Journal is what Note has written; Fate what an agent has decided that was left alone.
+	Journal json.RawMessage `json:"journal,omitempty"`
+	Fate    *Fate           `json:"fate,omitempty"`
 	// Discarded: it is being deleted, or that was cut short; Discard ends it.
 	Discarded bool `json:"discarded,omitempty"`
 }
+
+// Fate is what became of a member's new data without anybody's word.
+type Fate struct {
+	// Stays: the member has voted on the new data, or taken something from a leader. Otherwise the old data was exchanged in again.
+	Stays bool      `json:"stays"`
+	At    time.Time `json:"at"` // by the node's clock
+}
+
+// NoteRequest asks to keep a journal beside the data.
+type NoteRequest struct {
+	Place
+	Journal json.RawMessage `json:"journal"`
+}
+
+// Noted says that it is there.
+type Noted struct{}
+
+// maxJournal is more than any is, bytes.
+const maxJournal = 1 << 20
 
 // Prepared is where an upload goes, and what is there already.
 type Prepared struct {

@@ -20,6 +20,12 @@ type HotRequest struct {
 	Inode uint64 `json:"inode,string"`
 	// HoldMillis is how long etcd may stay frozen without an order: from 100 to 10000.
 	HoldMillis int `json:"holdMillis"`
+	// AloneMillis is for how long to wait, after the exchange, for a term in the new data's log: without one, old data and new are exchanged
+	// back. 0 leaves them.
+	AloneMillis int `json:"aloneMillis,omitempty"`
+	// Peers are the URLs at which the new etcd serves its peers. With them the answer comes when it does: it has done its initial corruption
+	// check by then, and another member that starts does not have to wait for it.
+	Peers []string `json:"peers,omitempty"`
 }
 
 // Order is what a client says in the course of Hot. It goes on only when told, so that all members of a cluster can be
@@ -30,6 +36,9 @@ type Order string
 const (
 	OrderFreeze Order = "freeze"
 	OrderGo     Order = "go"
+	// OrderFollow is for the agent at Ready, which tells Following: from here it goes on by itself should its client be gone. The members before
+	// it may have taken the old cluster's quorum along then, and nobody could reach this one through its own API server.
+	OrderFollow Order = "follow"
 )
 
 // Point is where Hot waits for an order.
@@ -37,8 +46,9 @@ type Point string
 
 // The points. Ready waits for OrderFreeze, Frozen for OrderGo.
 const (
-	Ready  Point = "ready"
-	Frozen Point = "frozen"
+	Ready     Point = "ready"
+	Following Point = "following"
+	Frozen    Point = "frozen"
 )
 
 // HotState is what Hot has found at a point.
@@ -57,6 +67,8 @@ type Switched struct {
 	Exchanged
 	// Killed is the etcd that was; 0: none ran.
 	Killed int `json:"killed,omitempty"`
+	// Serving says that the new etcd was seen to serve its peers.
+	Serving bool `json:"serving,omitempty"`
 }
 
 // Thawed is what Thaw did.

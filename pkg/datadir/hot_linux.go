@@ -13,7 +13,7 @@ import (
 
 const (
 	// readyFor is how long an order to freeze may take: until the last of the other members is as far.
-	readyFor = 2 * time.Minute
+	readyFor = 10 * time.Minute
 	// strayFor is how long to look for an etcd that was waiting for the lock while the folders were exchanged. It tries
 	// every 50 ms.
 	strayFor = 300 * time.Millisecond

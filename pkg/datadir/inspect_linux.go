@@ -165,6 +165,7 @@ func operations(ctx context.Context, p Place) (found []Operation, err error) {
 		one.HasSnapshot = exists(p.op(snapshotName))
 		one.HasPart = exists(p.op(snapshotName+uploadSuffix)) || exists(p.op(buildingName))
 		one.HalfExchanged = exists(p.half())
+		one.left(p)
 		if one.Inode, err = inodeOf(p.built()); err != nil {
 			return nil, err
 		}
@@ -174,6 +175,17 @@ func operations(ctx context.Context, p Place) (found []Operation, err error) {
 		found = append(found, one)
 	}
 	return found, nil
+}
+
+// left reads what was written there for whoever comes; what cannot be read tells nothing.
+func (o *Operation) left(p Place) {
+	if found, err := p.readOurs(journalName, &o.Journal); !found || err != nil {
+		o.Journal = nil
+	}
+	var f Fate
+	if found, err := p.readOurs(fateName, &f); found && err == nil {
+		o.Fate = &f
+	}
 }
 
 func exists(path string) bool {

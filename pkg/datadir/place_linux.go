@@ -19,6 +19,8 @@ const (
 	uploadSuffix = ".part" // of an upload that has not ended
 	buildingName = "data.part"
 	recordName   = "build.json"
+	journalName  = "journal.json"
+	fateName     = "fate.json"
 	halfName     = "member.old"
 	discardMark  = ".discard-"
 

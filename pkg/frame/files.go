@@ -10,6 +10,7 @@ const (
 	RequestRead  = "read"
 	RequestWrite = "write"
 	RequestStat  = "stat"
+	RequestList  = "list" // ListRequest → ListReply
 )
 
 // Codes of their errors.
@@ -62,4 +63,26 @@ type StatReply struct {
 	Mode   fs.FileMode `json:"mode"`
 	SHA256 string      `json:"sha256,omitempty"`
 	Part   int64       `json:"part"`
+}
+
+// ListRequest asks what is at a path and below it. More than Most files are refused.
+type ListRequest struct {
+	Path string `json:"path"`
+	Most int    `json:"most"`
+}
+
+// ListReply answers it, each folder before what is in it. Links are not followed.
+type ListReply struct {
+	Files []File `json:"files"`
+}
+
+// File is one of a list: a regular file, a folder, or a link.
+type File struct {
+	Path    string      `json:"path"`
+	Mode    fs.FileMode `json:"mode"`
+	UID     int         `json:"uid"`
+	GID     int         `json:"gid"`
+	Size    int64       `json:"size"` // bytes
+	ModTime time.Time   `json:"modTime"`
+	Link    string      `json:"link,omitempty"` // where a link leads
 }

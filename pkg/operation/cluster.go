@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,6 +82,12 @@ func (c Cluster) Where(namespace, id string) (name, look, remove string) {
 	return namespace + "/" + JournalName(id), fmt.Sprintf(what, "get") + " -o yaml", fmt.Sprintf(what, "delete")
 }
 
+// revisionOf is etcd's, which an API server gives as an object's version.
+func revisionOf(version string) int64 {
+	n, _ := strconv.ParseInt(version, 10, 64)
+	return n
+}
+
 func configMap(e Entry) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: JournalName(e.ID), Namespace: e.Namespace, ResourceVersion: e.Version, Labels: map[string]string{journalLabel: journalKind},
@@ -103,7 +110,7 @@ func entryOf(cm *corev1.ConfigMap, err error) (Entry, error) {
 
 func entry(cm *corev1.ConfigMap) Entry {
 	created, _ := time.Parse(time.RFC3339, cm.Annotations[createdAnnotation])
-	return Entry{Namespace: cm.Namespace, ID: strings.TrimPrefix(cm.Name, JournalName("")), Version: cm.ResourceVersion, Text: cm.Data[JournalKey],
+	return Entry{Revision: revisionOf(cm.ResourceVersion), Namespace: cm.Namespace, ID: strings.TrimPrefix(cm.Name, JournalName("")), Version: cm.ResourceVersion, Text: cm.Data[JournalKey],
 		Target: cm.Annotations[targetAnnotation], Phase: plan.Phase(cm.Annotations[phaseAnnotation]), Created: created}
 }
 
@@ -153,7 +160,7 @@ func claimOf(l *coordv1.Lease, err error) (Claim, error) {
 	if err != nil {
 		return Claim{}, said(err)
 	}
-	out := Claim{Namespace: l.Namespace, Name: l.Name, Version: l.ResourceVersion}
+	out := Claim{Namespace: l.Namespace, Name: l.Name, Version: l.ResourceVersion, Revision: revisionOf(l.ResourceVersion)}
 	if l.Spec.HolderIdentity != nil {
 		out.Holder = *l.Spec.HolderIdentity
 	}

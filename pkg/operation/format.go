@@ -20,8 +20,20 @@ type document struct {
 	*plan.Operation
 }
 
-// parse reads a journal, of this version or an older one. What it does not know it refuses: it would be lost at the next save.
-func parse(text []byte) (*plan.Operation, error) {
+// Encode is a journal as text; data is what all steps share.
+func Encode(o *plan.Operation, data any) ([]byte, error) {
+	var err error
+	if o.Data, err = json.Marshal(data); err == nil {
+		var text []byte
+		if text, err = json.MarshalIndent(document{Format, o}, "", "  "); err == nil {
+			return text, nil
+		}
+	}
+	return nil, fmt.Errorf("encode journal: %w", err)
+}
+
+// Decode reads a journal, of this version or an older one. What it does not know it refuses: it would be lost at the next save.
+func Decode(text []byte) (*plan.Operation, error) {
 	var v struct{ Format int }
 	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,32 +34,40 @@ type Journal struct {
 // not end an operation.
 const saveFor = 90 * time.Second
 
+// tryFor is how long one try may take: an API server that answers nothing is one of several.
+const tryFor = 10 * time.Second
+
 // saveAgainFor is how long it is tried when the last one has failed: what goes on from memory must not wait that long at each step.
 const saveAgainFor = 10 * time.Second
 
-func (j *Journal) patience() time.Duration {
+// patience is for a save, and for an answer that it is not allowed.
+func (j *Journal) patience() (whole, refused time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.failed {
-		return saveAgainFor
+	switch {
+	case j.failed:
+		return saveAgainFor, 0
+	case j.version == "":
+		return saveFor, 0
 	}
-	return saveFor
+	return saveFor, refusedFor
 }
 
 // Save implements plan.Journal.
 func (j *Journal) Save(ctx context.Context, o *plan.Operation) error {
-	var err error
-	if o.Data, err = json.Marshal(j.Data); err != nil {
-		return fmt.Errorf("encode journal: %w", err)
-	}
-	text, err := json.MarshalIndent(document{Format, o}, "", "  ")
+	text, err := Encode(o, j.Data)
 	if err != nil {
-		return fmt.Errorf("encode journal: %w", err)
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, j.patience())
+	whole, refused := j.patience()
+	ctx, cancel := context.WithTimeout(ctx, whole)
 	defer cancel()
+	began := time.Now()
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		if err = j.write(ctx, o, string(text)); err == nil || final(err) {
+		try, over := context.WithTimeout(ctx, tryFor)
+		err = j.write(try, o, string(text))
+		over()
+		if err == nil || final(err, time.Since(began) >= refused) {
 			break
 		}
 		select {
@@ -89,7 +96,11 @@ func (j *Journal) write(ctx context.Context, o *plan.Operation, text string) err
 	}
 	if errors.Is(err, ErrConflict) {
 		// An answer that got lost looks the same as another client's save.
-		if saved, err = j.Place.Journal(ctx, j.Namespace, o.ID); err != nil {
+		saved, err = j.Place.Journal(ctx, j.Namespace, o.ID)
+		if errors.Is(err, ErrNotThere) { // one API server has it and another has not: their etcd is being exchanged
+			return errors.New("the journal was there for a moment, and was not in the next")
+		}
+		if err != nil {
 			return err
 		}
 		switch {
@@ -126,9 +137,9 @@ func (j *Journal) wrote(text string) bool {
 	return text == j.last || slices.Contains(j.unsure, text)
 }
 
-// final tells what no other try mends.
-func final(err error) bool {
-	return errors.Is(err, plan.ErrAbandoned) || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotThere)
+// final tells what no other try mends. Who has saved before may: an API server that has just started does not know yet what is allowed.
+func final(err error, refused bool) bool {
+	return errors.Is(err, plan.ErrAbandoned) || errors.Is(err, ErrNotThere) || errors.Is(err, ErrRefused) && refused
 }
 
 // Ours tells whether the journal is as this client has written it, so that no other client can have done anything since;

@@ -77,7 +77,7 @@ func Find(ctx context.Context, p Place, namespace, id string, check func(*plan.O
 
 // decode reads all of a journal: one whose steps cannot be read, or what they share, is of no use.
 func decode(e Entry, check func(*plan.Operation) error) (*plan.Operation, error) {
-	o, err := parse([]byte(e.Text))
+	o, err := Decode([]byte(e.Text))
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ type Lock struct {
 	mu      sync.Mutex
 	renewed time.Time // when this client has last made sure that it holds the lock
 	journal Witness   // nil: there is none yet
+	written int64     // at which revision this client has last written it; 0: not known
+	reborn  int64     // see Reborn; 0: nothing was exchanged
+	remade  bool      // since then
 }
 
 // Witness tells whether the journal is still as this client has written it.
@@ -99,9 +102,9 @@ func (l *Lock) Lost() context.Context { return l.lost }
 func (l *Lock) take(ctx context.Context) error {
 	want := l.mine()
 	asked := time.Now()
-	_, err := l.place.CreateClaim(ctx, want)
+	c, err := l.place.CreateClaim(ctx, want)
 	if err == nil {
-		l.confirm(asked)
+		l.confirm(asked, c)
 		return nil
 	}
 	if !errors.Is(err, ErrConflict) {
@@ -118,10 +121,10 @@ func (l *Lock) take(ctx context.Context) error {
 		return &BusyError{lock: old.Name, namespace: old.Namespace, holder: old.Holder, since: old.Since}
 	}
 	want.Version = old.Version
-	if _, err := l.place.UpdateClaim(ctx, want); err != nil {
+	if c, err = l.place.UpdateClaim(ctx, want); err != nil {
 		return fmt.Errorf("take lock %s: %w", l.claim.Name, err)
 	}
-	l.confirm(asked)
+	l.confirm(asked, c)
 	return nil
 }
 
@@ -134,10 +137,13 @@ func (l *Lock) mine() Claim {
 }
 
 // confirm says that the lock was this client's when it asked.
-func (l *Lock) confirm(asked time.Time) {
+func (l *Lock) confirm(asked time.Time, c Claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.renewed = asked
+	l.renewed, l.written = asked, c.Revision
+	if l.reborn > 0 && c.Revision > l.reborn && l.remade { // from here it is as any other
+		l.reborn, l.remade = 0, false
+	}
 }
 
 // expired goes by the clocks of both machines: reason enough to wait and see, not to take it.
@@ -171,23 +177,29 @@ func (l *Lock) renew(ctx context.Context, timeout time.Duration) error {
 		return err
 	}
 	c.Renewed = l.now()
-	_, err = l.place.UpdateClaim(ctx, c)
+	c, err = l.place.UpdateClaim(ctx, c)
 	if errors.Is(err, ErrConflict) { // by this client's other hand, or by another client
 		_, err = l.look(ctx)
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("renew lock %s: %w", c.Name, err)
+		return fmt.Errorf("renew lock %s: %w", l.claim.Name, err)
 	}
-	l.confirm(asked)
+	l.confirm(asked, c)
 	return nil
 }
 
 // look reads the claim; the lock is lost if that is another's.
 func (l *Lock) look(ctx context.Context) (Claim, error) {
 	c, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
-	if errors.Is(err, ErrNotThere) {
+	switch {
+	case errors.Is(err, ErrNotThere):
 		c, err = l.retake(ctx)
+	case err == nil && c.Holder != l.claim.Holder && l.past(c):
+		want := l.mine()
+		want.Version = c.Version
+		c, err = l.place.UpdateClaim(ctx, want)
+		l.made(err)
 	}
 	if err == nil && c.Holder != l.claim.Holder {
 		err = fmt.Errorf("%w: lock %s is held by %s", plan.ErrAbandoned, c.Name, c.Holder)
@@ -196,6 +208,25 @@ func (l *Lock) look(ctx context.Context) (Claim, error) {
 		l.lose(err)
 	}
 	return c, err
+}
+
+// Reborn tells the lock of an operation that the etcd in which it lives is exchanged for a snapshot of that revision: then it is gone, and one
+// that comes back with the snapshot is nobody's any more. It is made anew, unless another client has gone on with the operation since.
+func Reborn(ctx context.Context, revision int64) {
+	if l, ok := ctx.Value(lockKey{}).(*Lock); ok && l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.written > revision { // otherwise a lock of now cannot be told from one of the snapshot's
+			l.reborn = revision
+		}
+	}
+}
+
+// past tells whether a claim has come back with a snapshot.
+func (l *Lock) past(c Claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.Revision > 0 && c.Revision <= l.reborn
 }
 
 // Watches names the journal by which this client knows, should its lock be deleted, whether another one was at work since.
@@ -210,6 +241,9 @@ func (l *Lock) Watches(j Witness) {
 func (l *Lock) retake(ctx context.Context) (c Claim, err error) {
 	l.mu.Lock()
 	journal, silent := l.journal, time.Since(l.renewed)
+	if l.reborn > 0 { // nobody could hear anything meanwhile
+		silent = 0
+	}
 	l.mu.Unlock()
 	same, exists := false, true
 	if journal != nil {
@@ -230,7 +264,15 @@ func (l *Lock) retake(ctx context.Context) (c Claim, err error) {
 	if err != nil {
 		return c, fmt.Errorf("create lock %s again: %w", l.claim.Name, err)
 	}
+	l.made(nil)
 	return c, nil
+}
+
+// made notes that the lock is there again after its etcd was exchanged.
+func (l *Lock) made(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remade = err == nil && l.reborn > 0
 }
 
 // Held makes sure that the lock is still this client's, if it was not renewed for so long that another may have taken it.
@@ -262,16 +304,28 @@ func (l *Lock) Release(ctx context.Context) error {
 	return l.free(ctx)
 }
 
+// refusedFor is how long a refusal may be one of an API server that has just started, and does not know yet what is allowed.
+const refusedFor = 10 * time.Second
+
+// free looks again where the lock has changed meanwhile: a renewal that was broken off can still arrive.
 func (l *Lock) free(ctx context.Context) error {
-	c, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
-	if errors.Is(err, ErrNotThere) || err == nil && c.Holder != l.claim.Holder {
+	for end := time.Now().Add(refusedFor); ; {
+		c, err := l.place.Claim(ctx, l.claim.Namespace, l.claim.Name)
+		if errors.Is(err, ErrNotThere) || err == nil && c.Holder != l.claim.Holder {
+			return nil
+		}
+		if err == nil {
+			err = l.place.DeleteClaim(ctx, c)
+		}
+		switch {
+		case errors.Is(err, ErrConflict) && ctx.Err() == nil:
+			continue
+		case errors.Is(err, ErrRefused) && ctx.Err() == nil && time.Now().Before(end):
+			time.Sleep(time.Second)
+			continue
+		case err != nil:
+			return fmt.Errorf("release lock %s: %w", l.claim.Name, err)
+		}
 		return nil
 	}
-	if err == nil {
-		err = l.place.DeleteClaim(ctx, c)
-	}
-	if err != nil {
-		return fmt.Errorf("release lock %s: %w", l.claim.Name, err)
-	}
-	return nil
 }

@@ -154,6 +154,59 @@ func TestLockDeleted(t *testing.T) {
 	}
 }
 
+// TestReborn: where the etcd that has the lock was exchanged for a snapshot, a lock that has come back with it is nobody's, and one that is
+// gone is made anew however long nobody could ask; what another client has taken since stays its own.
+func TestReborn(t *testing.T) {
+	t.Parallel()
+	old := func(revision string) *coordv1.Lease {
+		l := held(them)
+		l.ResourceVersion = revision
+		return l
+	}
+	for name, c := range map[string]struct {
+		lease   *coordv1.Lease
+		journal left
+		reborn  int64
+		written int64
+		kept    bool
+	}{
+		"of before the snapshot":                        {old("90"), left{}, 100, 101, true},
+		"taken since":                                   {old("101"), left{}, 100, 101, false},
+		"of before, but nothing was exchanged":          {old("90"), left{}, 0, 101, false},
+		"gone, with the journal":                        {nil, left{}, 100, 101, true},
+		"gone, and another has written the journal":     {nil, left{false, true}, 100, 101, false},
+		"gone, with the journal, nothing was exchanged": {nil, left{}, 0, 101, false},
+		"of before, but so was ours":                    {old("90"), left{}, 100, 80, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			api := &operationtest.Leases{Lease: c.lease}
+			ctx, l, _ := fenced(t, api, time.Now().Add(-2*LeaseFor))
+			l.journal, l.written = c.journal, c.written
+			Reborn(ctx, c.reborn)
+			err := l.renew(ctx, renewTimeout)
+			if (err == nil) != c.kept || !c.kept && !errors.Is(err, plan.ErrAbandoned) {
+				t.Fatal(err)
+			}
+			if c.kept && (api.Lease == nil || *api.Lease.Spec.HolderIdentity != us) {
+				t.Errorf("lock %+v", api.Lease)
+			}
+		})
+	}
+}
+
+// TestReleaseLate: renewals that were broken off, and arrive while the lock is given back, do not keep it; another client's lock stays.
+func TestReleaseLate(t *testing.T) {
+	t.Parallel()
+	for holder, kept := range map[string]bool{us: false, them: true} {
+		api := &operationtest.Leases{Lease: held(holder), Late: 2}
+		ctx, l, _ := fenced(t, api, time.Now())
+		if err := l.free(ctx); err != nil || (api.Lease != nil) != kept {
+			t.Errorf("lock of %s: left %+v, %v", holder, api.Lease, err)
+		}
+	}
+}
+
 type fencedLock struct {
 	*Lock
 	url string

@@ -47,6 +47,7 @@ type Place interface {
 type Entry struct {
 	Namespace, ID string
 	Version       string // as its place counts; not for comparing which is newer
+	Revision      int64  // of the etcd that it lives in, when it was last written; 0: not known
 	Text          string
 	// Said without reading the text: what it is of, when it was begun, and how far it is.
 	Target  string
@@ -58,6 +59,7 @@ type Entry struct {
 type Claim struct {
 	Namespace, Name string
 	Version         string
+	Revision        int64         // as in Entry
 	Holder          string        // "": nobody
 	Since, Renewed  time.Time     // by the holder's clock; zero: not known
 	For             time.Duration // how long it outlives its holder; 0: not known

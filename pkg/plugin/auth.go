@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
 )
 
 // etcdUser is a user of etcd's own authentication, as commands that ask etcd take it. The password is in a file: command
@@ -19,7 +21,7 @@ func (u *etcdUser) addFlags(cmd *cobra.Command) {
 
 func (u *etcdUser) validate(cmd *cobra.Command) error {
 	if (u.name == "") != (u.passwordFile == "") {
-		return usagef(cmd, "--etcd-user and --etcd-password-file go together")
+		return cli.Usagef(cmd, "--etcd-user and --etcd-password-file go together")
 	}
 	return nil
 }

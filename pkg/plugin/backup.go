@@ -8,6 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/backups"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
+
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,7 +28,7 @@ const maxTimeout = 7 * 24 * time.Hour
 type backupOptions struct {
 	app          *app
 	cmd          *cobra.Command
-	out          output
+	out          cli.Output
 	target       string
 	cfg          backup.Config
 	compress     string
@@ -35,6 +39,7 @@ type backupOptions struct {
 	printRBAC    bool
 	way          wayFlags
 	limitRate    string
+	sealing      stores.Sealing
 }
 
 func (a *app) backupCommand() *cobra.Command {
@@ -42,10 +47,11 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup [TARGET]",
 		Short: "Take a proven snapshot of a control plane's etcd",
-		Long: `Take a snapshot of one member, prove every byte of it, and put it into a file here.
+		Long: `Take a snapshot of one member, prove every byte of it, and put it into a file here, or into an object store.
 
 All members are asked first. A healthy follower is the source; a member whose data differs from the others' never is.
-The file appears under its name only when it is complete and proven; beside it a .json says what it holds.
+It appears under its name only when it is complete and proven; beside it a .json says what it holds. In a store its name is made of
+control plane and time where --to ends in a slash. See "kubectl etcd backup list", and docs/storage.md.
 
 TARGET is NAMESPACE/NAME of a control plane (see: kubectl etcd list -A). Without it, the cluster's own etcd.
 
@@ -61,8 +67,10 @@ Exit codes:
   # A hosted control plane, compressed, into a folder
   kubectl etcd backup team-a/kube-etcd --to /backups/ --compress zstd
 
-  # To standard output
-  kubectl etcd backup --to - | age -r age1… > etcd.db.age
+  # Into a bucket, encrypted; see what is there; remove what need not be kept
+  kubectl etcd backup --to s3://backups/prod/ --encrypt-to age1…
+  kubectl etcd backup list s3://backups/prod/
+  kubectl etcd backup prune s3://backups/prod/ --keep-last 7 --keep-daily 14
 
   # A member that does not run any more, but its data is there
   kubectl etcd backup --raw --member etcd-node-2
@@ -80,12 +88,13 @@ Exit codes:
 		},
 	}
 	o.addFlags(cmd)
+	cmd.AddCommand(backups.Commands(shared{&reporter{app: a}})...)
 	return cmd
 }
 
 func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cfg.To, "to", ".", "Destination: a file, a folder, or - for standard output")
+	f.StringVar(&o.cfg.To, "to", ".", "Destination: a file, a folder, - for standard output, or s3://, gs://, oss://BUCKET/PREFIX/")
 	f.StringVar(&o.cfg.Member, "member", "", "Take this member (its name or pod) instead of a healthy follower")
 	f.StringVar(&o.compress, "compress", "auto", "zstd on the wire (auto), nowhere (none), or on the wire and in the file (zstd); with auto a file named .zst is compressed too")
 	o.way.addFlags(cmd)
@@ -98,7 +107,10 @@ func (o *backupOptions) addFlags(cmd *cobra.Command) {
 	f.Lookup("dry-run").NoOptDefVal = "client"
 	f.BoolVar(&o.printRBAC, "print-rbac", false, "Print the least rights that a backup needs, and do nothing else")
 	f.StringVar(&o.limitRate, "limit-rate", "", "Bound the transfer, in bytes on the wire per second: 500Ki, 10Mi")
-	o.out.addFlag(cmd, "name")
+	f.BoolVar(&o.cfg.WithKeys, "with-keys", false, "Save beside it, encrypted, what decrypts and identifies: PKI, EncryptionConfiguration, manifests; see: kubectl etcd keys")
+	f.BoolVar(&o.cfg.Scheduled, "scheduled", false, "Say in the .json that a schedule takes this: pruning counts those apart")
+	o.sealing.Add(cmd)
+	o.out.AddFlag(cmd, "name")
 	for name, values := range map[string][]string{"compress": {"auto", "none", "zstd"}, "prove": {"auto", "stream", "full"}, "dry-run": {"none", "client"}} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -126,27 +138,29 @@ func (o *backupOptions) validate() error {
 		{!slices.Contains([]string{"auto", "none", "zstd"}, o.compress), fmt.Sprintf("unknown compression --compress=%s; there are: auto, none, zstd", o.compress)},
 		{!slices.Contains([]string{"auto", "stream", "full"}, o.prove), fmt.Sprintf("unknown proof --prove=%s; there are: auto, stream, full", o.prove)},
 		{!slices.Contains([]string{"none", "client"}, o.dryRun), fmt.Sprintf("unknown dry run --dry-run=%s; there are: none, client", o.dryRun)},
+		{direct && o.cfg.WithKeys, "--with-keys reads nodes and Secrets of a cluster; it does not go with --via=direct"},
+		{o.cfg.To == store.Stdout && o.cfg.WithKeys, "--with-keys stores two files; it does not go with --to=-"},
 		{direct && o.cfg.Raw, "--raw reads a volume in the cluster; it does not go with --via=direct"},
 		{o.cfg.Raw && o.cfg.Via != reach.Auto && o.cfg.Via != reach.Agent, "--raw reads the member's volume, so it goes with --via=agent only"},
 		{o.cfg.To == "", "--to is empty"},
-		{o.cfg.To == store.Stdout && o.out.format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
+		{o.cfg.To == store.Stdout && o.out.Format != "", "--to=- writes the snapshot to standard output; it does not go with -o"},
 		{o.cfg.To == store.Stdout && o.cfg.Prove == backup.ProveFull, "--prove=full reads a file; it does not go with --to=-"},
 		{o.timeout <= 0, "--timeout must be more than 0"},
 		{o.timeout > maxTimeout, fmt.Sprintf("--timeout must not be more than %s", maxTimeout)},
 		{o.startTimeout <= 0, "--pod-timeout must be more than 0"},
 	} {
 		if c.bad {
-			return usagef(o.cmd, "%s", c.msg)
+			return cli.Usagef(o.cmd, "%s", c.msg)
 		}
 	}
 	var err error
 	if o.cfg.LimitRate, err = parseRate(o.cmd, o.limitRate); err != nil {
 		return err
 	}
-	if o.cfg.To == store.Stdout && !o.cfg.DryRun && !o.printRBAC && isTerminal(o.app.Out) {
-		return usagef(o.cmd, "will not write a snapshot to a terminal; redirect standard output, or name a file with --to")
+	if o.cfg.To == store.Stdout && !o.cfg.DryRun && !o.printRBAC && cli.IsTerminal(o.app.Out) {
+		return cli.Usagef(o.cmd, "will not write a snapshot to a terminal; redirect standard output, or name a file with --to")
 	}
-	return o.out.validate(o.cmd)
+	return o.out.Validate(o.cmd)
 }
 
 func (o *backupOptions) run(ctx context.Context) error {
@@ -158,6 +172,19 @@ func (o *backupOptions) run(ctx context.Context) error {
 	err := o.way.options(&o.cfg.Reach)
 	if err != nil {
 		return err
+	}
+	if o.cfg.Encrypt, err = o.sealing.Recipients(); err != nil {
+		return cli.Usage(o.cmd, err)
+	}
+	if o.cfg.WithKeys && !o.cfg.Encrypt.Any() {
+		return cli.Usagef(o.cmd, "--with-keys needs --encrypt-to or --passphrase-file: keys are stored encrypted only")
+	}
+	if strings.Contains(o.cfg.To, "://") {
+		p, err := o.app.stores.Open(ctx, o.cmd, o.cfg.To, o.app.explain)
+		if err != nil {
+			return err
+		}
+		o.cfg.Store, o.cfg.To = p.Store, p.Name
 	}
 	d := backup.Deps{Stdout: o.app.Out, Report: &reporter{app: o.app}, Now: time.Now, Tool: "kubectl-etcd " + Version}
 	if o.cfg.Via == reach.Direct {
@@ -197,11 +224,11 @@ func (a *app) printRBAC(text, target string) error {
 
 func (o *backupOptions) print(r *backup.Result) error {
 	switch {
-	case o.out.data():
-		return o.out.print(o.app.Out, r)
+	case o.out.Data():
+		return o.out.Print(o.app.Out, r)
 	case r.Plan != nil:
 		return o.printPlan(r.Plan)
-	case o.out.format == "name":
+	case o.out.Format == "name":
 		_, err := fmt.Fprintln(o.app.Out, r.File)
 		return err
 	case r.File == "":
@@ -215,7 +242,10 @@ func (o *backupOptions) print(r *backup.Result) error {
 
 func summary(r *backup.Result) string {
 	s := r.Snapshot
-	out := fmt.Sprintf("%s of member %s in %.1f s (%s on the wire), proof: %s", humanize.IBytes(uint64(s.Plain.Size)), printable(s.Source.Member), r.TotalSeconds, humanize.IBytes(uint64(r.WireBytes)), s.Proof)
+	out := fmt.Sprintf("%s of member %s in %.1f s (%s on the wire), proof: %s", humanize.IBytes(uint64(s.Plain.Size)), cli.Printable(s.Source.Member), r.TotalSeconds, humanize.IBytes(uint64(r.WireBytes)), s.Proof)
+	if s.Keys != nil {
+		out += fmt.Sprintf("\n%d keys beside it: %s", len(s.Keys.Items), r.Keys)
+	}
 	if s.Content != nil {
 		out += fmt.Sprintf("\nrevision %d, %d keys, hash %x, sha256 %s", s.Revision, s.LiveKeys, s.Hash, s.SHA256)
 	}
@@ -225,10 +255,13 @@ func summary(r *backup.Result) string {
 func (o *backupOptions) printPlan(p *backup.Plan) error {
 	rows := [][]string{{"target", p.Target}, {"member", p.Member + " (" + p.Why + ")"}, {"node", p.Node}, {"via", string(p.Via)},
 		{"file", p.File}, {"size", "about " + humanize.IBytes(uint64(p.Size))}}
+	for _, k := range p.Keys {
+		rows = append(rows, []string{"keys", k})
+	}
 	for _, c := range p.Creates {
 		rows = append(rows, []string{"creates", c + " (deleted again)"})
 	}
-	if err := table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
+	if err := cli.Table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(o.app.Out, "backup not taken (dry run)")
@@ -242,7 +275,7 @@ func parseRate(cmd *cobra.Command, text string) (int64, error) {
 	}
 	q, err := resource.ParseQuantity(text)
 	if err != nil || q.Sign() <= 0 {
-		return 0, usagef(cmd, "--limit-rate=%s is not a number of bytes like 500Ki or 10Mi", text)
+		return 0, cli.Usagef(cmd, "--limit-rate=%s is not a number of bytes like 500Ki or 10Mi", text)
 	}
 	return q.Value(), nil
 }

@@ -8,19 +8,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 type cleanupOptions struct {
 	app     *app
 	cmd     *cobra.Command
-	out     output
+	out     cli.Output
 	all     bool
 	yes     bool
 	running bool
@@ -45,14 +47,14 @@ A pod that still runs may belong to a backup under way; it is left alone unless 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.cmd = cmd
-			if err := o.out.validate(cmd); err != nil {
+			if err := o.out.Validate(cmd); err != nil {
 				return err
 			}
 			if o.all && a.namespace() != "" {
-				return usagef(cmd, "-A and -n do not go together")
+				return cli.Usagef(cmd, "-A and -n do not go together")
 			}
 			if o.dryRun != "none" && o.dryRun != "client" {
-				return usagef(cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
+				return cli.Usagef(cmd, "unknown dry run --dry-run=%s; there are: none, client", o.dryRun)
 			}
 			return o.run(cmd.Context())
 		},
@@ -63,8 +65,8 @@ A pod that still runs may belong to a backup under way; it is left alone unless 
 	f.BoolVar(&o.running, "running", false, "Also remove pods that still run")
 	f.StringVar(&o.dryRun, "dry-run", "none", "none or client: list, remove nothing")
 	f.Lookup("dry-run").NoOptDefVal = "client"
-	o.out.addFlag(cmd, "name")
-	o.out.addBare(cmd)
+	o.out.AddFlag(cmd, "name")
+	o.out.AddBare(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"none", "client"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -90,8 +92,8 @@ func (o *cleanupOptions) run(ctx context.Context) error {
 			remove = append(remove, l)
 		}
 	}
-	if o.out.data() {
-		err = o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "LeftoverList", "items": append([]reach.Leftover{}, found...)})
+	if o.out.Data() {
+		err = o.out.Print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "LeftoverList", "items": append([]reach.Leftover{}, found...)})
 	} else {
 		err = o.print(found)
 	}
@@ -122,7 +124,7 @@ func (o *cleanupOptions) unfinished(ctx context.Context, c *reach.Clients, kept 
 			continue
 		}
 		asked[l.Namespace] = true
-		ops, unreadable, err := restore.Journals(ctx, restore.Place(c), l.Namespace)
+		ops, unreadable, err := site.Journals(ctx, site.Place(c), l.Namespace)
 		for _, k := range kept {
 			op := slices.IndexFunc(ops, func(op plan.Operation) bool { return op.ID == k.OperationID })
 			if k.Namespace == l.Namespace && k.OperationID != "" {
@@ -153,26 +155,26 @@ func (o *cleanupOptions) print(found []reach.Leftover) error {
 		o.app.say("nothing was left behind")
 		return nil
 	}
-	if o.out.format == "name" {
+	if o.out.Format == "name" {
 		var names []string
 		for _, l := range found {
 			names = append(names, strings.ToLower(l.Kind)+"/"+l.Name)
 		}
-		return o.out.names(o.app.Out, names)
+		return o.out.Names(o.app.Out, names)
 	}
 	var rows [][]string
 	for _, l := range found {
 		rows = append(rows, []string{l.Namespace, l.Kind, l.Name, strings.TrimSpace(l.Operation + " " + l.OperationID), l.Member, duration.HumanDuration(time.Since(l.Created)), map[bool]string{true: "yes", false: "no"}[l.Running]})
 	}
-	return o.out.table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
+	return o.out.Table(o.app.Out, []string{"NAMESPACE", "KIND", "NAME", "OPERATION", "MEMBER", "AGE", "RUNNING"}, rows)
 }
 
 func (o *cleanupOptions) confirm(ctx context.Context, n int) error {
 	if o.yes {
 		return nil
 	}
-	if !isTerminal(o.app.In) {
-		return usagef(o.cmd, "removing %d objects needs a yes: pass --yes where there is no terminal", n)
+	if !cli.IsTerminal(o.app.In) {
+		return cli.Usagef(o.cmd, "removing %d objects needs a yes: pass --yes where there is no terminal", n)
 	}
 	return o.app.confirm(ctx, fmt.Sprintf("Remove %d objects?", n), "nothing was removed")
 }

@@ -9,7 +9,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // What completes the values of flags and arguments. Where a cluster cannot be asked, or may not, there is nothing to offer.
@@ -63,7 +63,7 @@ func (a *app) completeOperations(fits func(*plan.Operation) bool) completer {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ops, err := restore.Operations(cmd.Context(), restore.Place(c), a.namespace())
+		ops, err := site.Operations(cmd.Context(), site.Place(c), a.namespace())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

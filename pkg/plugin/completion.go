@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 )
 
@@ -35,7 +37,7 @@ kubectl's own completion has to be set up: see kubectl completion --help.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !install {
 				if len(args) > 0 {
-					return usagef(cmd, "FOLDER goes with --install")
+					return cli.Usagef(cmd, "FOLDER goes with --install")
 				}
 				_, err := fmt.Fprint(a.Out, completeScript)
 				return err

@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
-	"syscall"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // The exit codes, the same for every command.
@@ -34,34 +36,18 @@ const exitCodes = `Exit codes:
   3    backup, restore: done, but members hold different data, or the API shows other objects than were restored
   130  interrupted; no pod was left behind, and of a restore the last lines say how it is and how to go on`
 
-var errNoKubeconfig = errors.New("there is none")
-
 var errNamespace = errors.New("it is not in the namespace that -n names")
 
 var errInterrupted = errors.New("interrupted")
-
-// errSilent ends with a code after everything was said already.
-var errSilent = errors.New("")
-
-type usageError struct {
-	cmd *cobra.Command
-	err error
-}
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usagef(cmd *cobra.Command, format string, args ...any) error {
-	return &usageError{cmd, fmt.Errorf(format, args...)}
-}
 
 // report prints an error, once and in one place, and returns the exit code.
 func (a *app) report(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, errSilent) {
-		return exitFailed
+	var code cli.ExitCode // after everything was said already
+	if errors.As(err, &code) {
+		return int(code)
 	}
 	if errors.Is(err, errInterrupted) {
 		var left *reach.CleanupError
@@ -69,22 +55,22 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 			a.warn("%v; remove what is left with: kubectl etcd cleanup -A --running", left)
 		}
 		fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" interrupted")
-		var stopped *restore.Stopped
+		var stopped *site.Stopped
 		if errors.As(err, &stopped) {
 			a.hint(stopped.Hint())
 		}
 		return exitInterrupted
 	}
-	fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" "+printable(a.line(err)))
-	a.hint(hint(cmd, err))
-	var usage *usageError
+	fmt.Fprintln(a.ErrOut, a.paint("31", "error:")+" "+cli.Printable(a.line(err)))
+	a.hint(hint.For(cmd, err))
+	var usage *cli.UsageError
 	switch {
 	case errors.As(err, &usage):
-		fmt.Fprintf(a.ErrOut, "See '%s --help'.\n", typed(usage.cmd))
+		fmt.Fprintf(a.ErrOut, "See '%s --help'.\n", hint.Typed(usage.Cmd))
 		return exitUsage
 	case isTarget(err):
 		return exitUsage
-	case errors.Is(err, backup.ErrDiffers), errors.Is(err, restore.ErrDiffers), errors.Is(err, restore.ErrMiscounted):
+	case errors.Is(err, backup.ErrDiffers), errors.Is(err, site.ErrDiffers), errors.Is(err, site.ErrMiscounted):
 		return exitDiffers
 	}
 	return exitFailed
@@ -92,7 +78,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 
 func (a *app) hint(way string) {
 	if way != "" {
-		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+printableLines(way))
+		fmt.Fprintln(a.ErrOut, a.paint("36", "hint:")+" "+cli.PrintableLines(way))
 	}
 }
 
@@ -107,10 +93,12 @@ func isTarget(err error) bool {
 func (a *app) line(err error) string {
 	var dns *net.DNSError
 	var u *url.Error
+	var elsewhere *store.Error // which says whom it could not reach
 	switch {
+	case errors.As(err, &elsewhere):
 	case errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "deadline"):
 		return oneLine(err.Error() + ": deadline exceeded")
-	case errors.As(err, &dns), errors.As(err, &u) && unreachable(err):
+	case errors.As(err, &dns), errors.As(err, &u) && hint.Unreachable(err):
 		return oneLine("reach the API server: " + err.Error())
 	}
 	return oneLine(err.Error())
@@ -118,8 +106,3 @@ func (a *app) line(err error) string {
 
 // oneLine keeps several errors apart in one line.
 func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") }
-
-func unreachable(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 )
 
 // externalError says of an etcd that no pod runs where it is and what runs it.
@@ -58,8 +59,8 @@ func (e *externalError) ports() string {
 	return strings.Join(out, ", ")
 }
 
-// hint is what can be done about it, by the command that met it if it has the flags.
-func (e *externalError) hint(cmd *cobra.Command) string {
+// HintFor is what can be done about it, by the command that met it if it has the flags.
+func (e *externalError) HintFor(cmd *cobra.Command) string {
 	files := ""
 	if t := e.plane.ClientTLS; t != nil && t.CA != "" {
 		files = fmt.Sprintf(", with the TLS files that the API server's container has (%s)", strings.Join([]string{t.CA, t.Cert, t.Key}, ", "))
@@ -69,7 +70,7 @@ func (e *externalError) hint(cmd *cobra.Command) string {
 	case p == nil:
 		how := "kubectl etcd backup"
 		if cmd.Flags().Lookup("endpoint") != nil {
-			how = typed(cmd)
+			how = hint.Typed(cmd)
 		}
 		if files != "" {
 			files = " --cacert CA --cert CERT --key KEY" + files

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
@@ -42,7 +43,7 @@ func TestHintsFit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := hint(cmd, c.err)
+			got := hint.For(cmd, c.err)
 			if !strings.Contains(got, c.says) || c.not != "" && strings.Contains(got, c.not) {
 				t.Errorf("%q; want %q, and not %q", got, c.says, c.not)
 			}

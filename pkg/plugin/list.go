@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -15,7 +17,7 @@ import (
 
 type listOptions struct {
 	app   *app
-	out   output
+	out   cli.Output
 	all   bool
 	shell bool
 }
@@ -49,19 +51,19 @@ IMAGE SHELL says whether etcd's image has a shell. It is unknown until asked wit
   kubectl etcd list -A -o wide`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.out.validate(cmd); err != nil {
+			if err := o.out.Validate(cmd); err != nil {
 				return err
 			}
 			if o.all && a.namespace() != "" {
-				return usagef(cmd, "-A and -n do not go together")
+				return cli.Usagef(cmd, "-A and -n do not go together")
 			}
 			return o.run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "Look in all namespaces")
 	cmd.Flags().BoolVar(&o.shell, "probe-shell", false, "Ask each etcd container whether it has a shell")
-	o.out.addFlag(cmd, "wide", "name")
-	o.out.addBare(cmd)
+	o.out.AddFlag(cmd, "wide", "name")
+	o.out.AddBare(cmd)
 	return cmd
 }
 
@@ -142,33 +144,33 @@ func volume(p controlplane.ControlPlane) string {
 }
 
 func (o *listOptions) print(items []listed) error {
-	if o.out.data() {
-		return o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "ControlPlaneList", "items": items})
+	if o.out.Data() {
+		return o.out.Print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "ControlPlaneList", "items": items})
 	}
 	if len(items) == 0 {
 		o.app.say("No etcd found. Look in all namespaces with -A.")
 		return nil
 	}
-	if o.out.format == "name" {
+	if o.out.Format == "name" {
 		var names []string
 		for _, p := range items {
 			names = append(names, p.ID())
 		}
-		return o.out.names(o.app.Out, names)
+		return o.out.Names(o.app.Out, names)
 	}
 	head := []string{"NAMESPACE", "NAME", "LAYOUT", "MEMBERS", "READY", "VERSION", "IMAGE SHELL", "VOLUME"}
-	if o.out.format == "wide" {
+	if o.out.Format == "wide" {
 		head = append(head, "OWNER", "NODES", "IMAGE", "NOTES")
 	}
 	var rows [][]string
 	for _, p := range items {
 		row := []string{p.Namespace, p.Name, string(p.Layout), fmt.Sprint(len(p.Members)), fmt.Sprintf("%d/%d", p.Ready, len(p.Members)), dash(p.Version), p.ImageShell, dash(p.Volume)}
-		if o.out.format == "wide" {
+		if o.out.Format == "wide" {
 			row = append(row, p.Owner.Kind+"/"+p.Owner.Name, nodes(p.ControlPlane), image(p.ControlPlane), dash(strings.Join(notes(p.ControlPlane), "; ")))
 		}
 		rows = append(rows, row)
 	}
-	return o.out.table(o.app.Out, head, rows)
+	return o.out.Table(o.app.Out, head, rows)
 }
 
 // notes begin with where an etcd is that no pod runs.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,8 +22,9 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/backup"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/store"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
@@ -39,10 +42,10 @@ func TestReport(t *testing.T) {
 		words []string
 	}{
 		{nil, exitOK, nil},
-		{errSilent, exitFailed, nil},
+		{cli.ExitCode(7), 7, nil},
 		{errors.Join(errInterrupted, errors.New("exec: context canceled")), exitInterrupted, []string{"error: interrupted\n"}},
 		{errors.New("first\nsecond"), exitFailed, []string{"error: first; second\n"}},
-		{usagef(sub, "wrong"), exitUsage, []string{"error: wrong\n", "See 'kubectl etcd backup --help'."}},
+		{cli.Usagef(sub, "wrong"), exitUsage, []string{"error: wrong\n", "See 'kubectl etcd backup --help'."}},
 		{&controlplane.AmbiguousError{Candidates: planes}, exitUsage, []string{"hint: name one: kubectl etcd backup team-a/etcd, kubectl etcd backup team-b/etcd"}},
 		{&controlplane.NotFoundError{}, exitUsage, []string{"kubectl etcd list -A"}},
 		{&controlplane.NotFoundError{Candidates: planes}, exitUsage, []string{"hint: choose one that there is: kubectl etcd backup team-a/etcd"}},
@@ -51,9 +54,9 @@ func TestReport(t *testing.T) {
 			[]string{"take snapshot: another member answers at https://lb:2379: b instead of a\n", "hint: a load balancer, ", "--endpoint URL --endpoint URL"}},
 		{&backup.DifferError{Note: "the note", Majority: true}, exitDiffers, []string{"members hold different data: the note", "hint: the file is good: it holds what most members agree on"}},
 		{fmt.Errorf("back up: %w", &backup.DifferError{Note: "the note"}), exitDiffers, []string{"hint: the file is good, but it is one member's word"}},
-		{(&restore.Shared{Late: []string{"StatefulSet a/b"}}).Flaw(), 1, []string{"start what was stopped: not ready in time: StatefulSet a/b", "hint: the data is restored; "}},
-		{(&restore.Shared{Miscounted: "1 pods of 2"}).Flaw(), exitDiffers, []string{"count objects: the API does not show what the snapshot has: 1 pods of 2", "hint: everything serves; do the API servers "}},
-		{(&restore.Shared{Differs: "the note"}).Flaw(), exitDiffers, []string{"compare members: the members' data differs: the note", "hint: everything serves; "}},
+		{(&site.Shared{Outcome: site.Outcome{Late: []string{"StatefulSet a/b"}}}).Flaw(), 1, []string{"start what was stopped: not ready in time: StatefulSet a/b", "hint: the data is restored; "}},
+		{(&site.Shared{Outcome: site.Outcome{Miscounted: "1 pods of 2"}}).Flaw(), exitDiffers, []string{"count objects: the API does not show what the snapshot has: 1 pods of 2", "hint: everything serves; do the API servers "}},
+		{(&site.Shared{Outcome: site.Outcome{Differs: "the note"}}).Flaw(), exitDiffers, []string{"compare members: the members' data differs: the note", "hint: everything serves; "}},
 		{&reach.NotPossible{Err: &reach.MissingRightsError{Namespace: "n", Missing: []reach.Right{{Verb: "create", Resource: "pods"}}}}, exitFailed,
 			[]string{`forbidden in namespace "n": create pods`, "--print-rbac"}},
 		{fmt.Errorf("list pods: %w", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New(`User "u" cannot list resource "pods"`))), exitFailed, []string{"--print-rbac"}},
@@ -64,8 +67,8 @@ func TestReport(t *testing.T) {
 		{fmt.Errorf("create x: %w", store.ErrBusy), exitFailed, []string{"wait for it"}},
 		{&backup.ErrNoSource{Survey: &survey.Survey{}, Reason: "all down"}, exitFailed, []string{"choose a member: all down", "--raw --member NAME"}},
 		{fmt.Errorf("ask: %w", &etcd.Error{Code: 7, Message: "permission denied"}), exitFailed, []string{"role root"}},
-		{&restore.Stopped{Err: &url.Error{Op: "Get", URL: "https://x", Err: syscall.ECONNREFUSED}, Next: "etcd is down; type this"}, exitFailed, []string{"error: reach the API server: ", "hint: etcd is down; type this\n"}},
-		{errors.Join(errInterrupted, &restore.Stopped{Err: context.Canceled, Next: "etcd is down; type this"}), exitInterrupted, []string{"error: interrupted\nhint: etcd is down; type this\n"}},
+		{&site.Stopped{Err: &url.Error{Op: "Get", URL: "https://x", Err: syscall.ECONNREFUSED}, Next: "etcd is down; type this"}, exitFailed, []string{"error: reach the API server: ", "hint: etcd is down; type this\n"}},
+		{errors.Join(errInterrupted, &site.Stopped{Err: context.Canceled, Next: "etcd is down; type this"}), exitInterrupted, []string{"error: interrupted\nhint: etcd is down; type this\n"}},
 		{fmt.Errorf("wait for the agent: %w", context.DeadlineExceeded), exitFailed, []string{"error: wait for the agent: context deadline exceeded\n"}},
 	} {
 		var out bytes.Buffer
@@ -96,8 +99,8 @@ func TestStatusTable(t *testing.T) {
 		{Name: "e", Error: "connection refused"},
 	}}
 	var b bytes.Buffer
-	o := &statusOptions{out: output{format: "wide", also: []string{"wide"}}}
-	if err := table(&b, o.head(), o.rows(s)); err != nil {
+	o := &statusOptions{out: cli.Output{Format: "wide", Also: []string{"wide"}}}
+	if err := cli.Table(&b, o.head(), o.rows(s)); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -127,7 +130,7 @@ func TestListTable(t *testing.T) {
 		"json": `"imageShell": "no"`,
 	} {
 		var b bytes.Buffer
-		o := &listOptions{app: &app{IOStreams: genericiooptions.IOStreams{Out: &b, ErrOut: &b}}, out: output{format: format, also: []string{"wide", "name"}}}
+		o := &listOptions{app: &app{IOStreams: genericiooptions.IOStreams{Out: &b, ErrOut: &b}}, out: cli.Output{Format: format, Also: []string{"wide", "name"}}}
 		if err := o.print(items); err != nil {
 			t.Fatal(err)
 		}
@@ -166,10 +169,10 @@ func TestAPIServersCertificate(t *testing.T) {
 	if ferr != nil {
 		t.Fatal(ferr)
 	}
-	if h := hint(backup, fmt.Errorf("dial etcd: %w", err)); !strings.Contains(h, "--server-name") {
+	if h := hint.For(backup, fmt.Errorf("dial etcd: %w", err)); !strings.Contains(h, "--server-name") {
 		t.Errorf("etcd's: %q", h)
 	}
-	if h := hint(&cobra.Command{}, fmt.Errorf("list pods: %w", &url.Error{Op: "Get", URL: "https://x", Err: err})); h != "" {
+	if h := hint.For(&cobra.Command{}, fmt.Errorf("list pods: %w", &url.Error{Op: "Get", URL: "https://x", Err: err})); h != "" {
 		t.Errorf("the API server's: %q", h)
 	}
 }
@@ -181,7 +184,7 @@ func TestPrintable(t *testing.T) {
 	const shown = `a\x1b[2J\x1b]0;x\a\r\u009b31m\u202e\tb\ufffd\x7fü🔥`
 	var out, errOut bytes.Buffer
 	a := &app{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &errOut}, color: "never", verbose: 1}
-	if err := table(&out, []string{"NAME"}, [][]string{{evil + "\nforged   healthy"}}); err != nil {
+	if err := cli.Table(&out, []string{"NAME"}, [][]string{{evil + "\nforged   healthy"}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "NAME\n" + shown + `\nforged   healthy` + "\n"; out.String() != want {
@@ -206,7 +209,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 func TestListNotWritten(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"", "name", "json"} {
-		o := &listOptions{app: &app{IOStreams: genericiooptions.IOStreams{Out: fullDisk{}}}, out: output{format: format, also: []string{"name"}}}
+		o := &listOptions{app: &app{IOStreams: genericiooptions.IOStreams{Out: fullDisk{}}}, out: cli.Output{Format: format, Also: []string{"name"}}}
 		if err := o.print([]listed{{}}); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("-o %q: got %v", format, err)
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 func (a *app) restoreCleanupCommand() *cobra.Command {
@@ -27,8 +29,8 @@ Without OPERATION, the one of the namespace that has ended.
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeOperations((*plan.Operation).Ended),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !yes && !isTerminal(a.In) {
-				return usagef(cmd, "removing old data needs a yes: pass --yes where there is no terminal to ask on")
+			if !yes && !cli.IsTerminal(a.In) {
+				return cli.Usagef(cmd, "removing old data needs a yes: pass --yes where there is no terminal to ask on")
 			}
 			return a.cleanRestore(cmd.Context(), firstArg(args), yes)
 		},
@@ -42,16 +44,16 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	op, err := restore.Load(ctx, d, a.namespace(), id, true)
+	op, err := site.Load(ctx, d, a.namespace(), id, true)
 	if err != nil {
 		return err
 	}
-	cfg := restore.Config{Timeout: 5 * time.Minute, Bump: -1}
-	cfg.Reach.Log = a.explain
-	if _, cfg.Plane, err = a.resolve(ctx, op.Target); err != nil {
+	t := site.Target{Timeout: 5 * time.Minute}
+	t.Reach.Log = a.explain
+	if _, t.Plane, err = a.resolve(ctx, op.Target); err != nil {
 		return err
 	}
-	c, err := restore.Leavings(ctx, d, cfg, op)
+	c, err := site.Leavings(ctx, d, t, op)
 	if err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func (a *app) cleanRestore(ctx context.Context, id string, yes bool) error {
 		rows = append(rows, []string{k.Member, humanize.IBytes(uint64(k.Size))})
 	}
 	if len(rows) > 0 { // one that was undone has set nothing aside
-		if err := table(a.Out, []string{"MEMBER", "OLD DATA"}, rows); err != nil {
+		if err := cli.Table(a.Out, []string{"MEMBER", "OLD DATA"}, rows); err != nil {
 			return err
 		}
 	}

@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
+
 	"github.com/spf13/cobra"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/member"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // continueOptions are those of the commands that take up an operation.
@@ -21,11 +26,12 @@ type continueOptions struct {
 	yes     bool
 	timeout time.Duration
 	user    etcdUser
+	reading stores.Reading
 }
 
 // found is an operation, with what is needed to go on with it.
 type found struct {
-	deps restore.Deps
+	deps site.Deps
 	cfg  restore.Config
 	op   *plan.Operation
 }
@@ -36,21 +42,35 @@ func (o *continueOptions) find(ctx context.Context, id string) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &found{deps: d, cfg: restore.Config{From: o.from, Timeout: o.timeout, Bump: -1}}
+	f := &found{deps: d, cfg: restore.Config{Target: site.Target{Timeout: o.timeout}, Ways: ways(), From: o.from, Bump: -1}}
 	if f.cfg.Reach.Username, f.cfg.Reach.Password, err = o.user.read(); err != nil {
 		return nil, err
 	}
 	f.cfg.Reach.Log = o.app.explain
-	if f.op, err = restore.Load(ctx, d, o.app.namespace(), id, false); err != nil {
+	if f.op, err = site.Load(ctx, d, o.app.namespace(), id, false); err != nil {
 		return nil, err
 	}
-	_, f.cfg.Plane, err = o.app.resolve(ctx, f.op.Target)
+	c, plane, err := o.app.resolve(ctx, f.op.Target)
+	if f.cfg.Plane = plane; err == nil {
+		o.app.bring(o.cmd, c, &f.cfg, &o.reading)
+	}
 	return f, err
 }
 
+// open opens what it is: a restore, or the replacement of a member.
+func (f *found) open(ctx context.Context) (*site.Prepared, error) {
+	if !member.Is(f.op) {
+		return restore.Continue(ctx, f.deps, f.cfg, f.op)
+	}
+	if f.cfg.From != "" {
+		return nil, &site.Refusal{Reason: fmt.Sprintf("continue operation %s: it replaces a member, and needs no snapshot", f.op.ID), Way: "leave out --from"}
+	}
+	return member.Continue(f.deps, f.cfg.Target, f.op)
+}
+
 // goOn asks, and does it.
-func (o *continueOptions) goOn(ctx context.Context, f *found, question string, do func(*restore.Prepared, context.Context) error) error {
-	p, err := restore.Continue(ctx, f.deps, f.cfg, f.op)
+func (o *continueOptions) goOn(ctx context.Context, f *found, question string, do func(*site.Prepared, context.Context) error) error {
+	p, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,8 +99,8 @@ func (o *continueOptions) command(use, short, long string, run func(context.Cont
 			if err := o.user.validate(cmd); err != nil {
 				return err
 			}
-			if !o.yes && !isTerminal(o.app.In) {
-				return usagef(cmd, "this needs a yes: pass --yes where there is no terminal to ask on")
+			if !o.yes && !cli.IsTerminal(o.app.In) {
+				return cli.Usagef(cmd, "this needs a yes: pass --yes where there is no terminal to ask on")
 			}
 			f, err := o.find(cmd.Context(), firstArg(args))
 			if err != nil {
@@ -107,9 +127,10 @@ What was being undone goes on being undone.`,
 			if f.op.Phase == plan.GoingBack {
 				what = "Go on undoing"
 			}
-			return o.goOn(ctx, f, fmt.Sprintf("%s operation %s of %s?", what, f.op.ID, f.op.Target), (*restore.Prepared).Resume)
+			return o.goOn(ctx, f, fmt.Sprintf("%s operation %s of %s?", what, f.op.ID, f.op.Target), (*site.Prepared).Resume)
 		})
 	cmd.Flags().StringVar(&o.from, "from", "", "The snapshot again; needed only while it has not been uploaded to all members")
+	o.reading.Add(cmd)
 	return cmd
 }
 
@@ -125,7 +146,7 @@ was seen since. Its plan is printed first, and asked for.`,
 			if f.op.Phase == plan.Succeeded || f.op.Phase == plan.Abandoned {
 				return o.restoreOld(ctx, f)
 			}
-			return o.goOn(ctx, f, fmt.Sprintf("Undo operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Undo)
+			return o.goOn(ctx, f, fmt.Sprintf("Undo operation %s of %s?", f.op.ID, f.op.Target), (*site.Prepared).Undo)
 		})
 	cmd.Flags().StringArrayVar(&o.skip, "skip-member", nil, "Of a restore that has ended: without this member, whose node is gone; repeat it")
 	cmd.Flags().StringVar(&o.safety, "safety-backup", ".", "Of a restore that has ended: folder for the copy of its old data, and for a backup of what answers now")
@@ -135,7 +156,7 @@ was seen since. Its plan is printed first, and asked for.`,
 // restoreOld undoes a restore that clients have seen.
 func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	if o.safety == "" {
-		return usagef(o.cmd, "--safety-backup needs a folder here: the old data is copied there")
+		return cli.Usagef(o.cmd, "--safety-backup needs a folder here: the old data is copied there")
 	}
 	if err := safetyFolder(o.safety); err != nil {
 		return err
@@ -152,7 +173,7 @@ func (o *continueOptions) restoreOld(ctx context.Context, f *found) error {
 	}
 	cfg.From, cfg.Raw, cfg.FromOtherCluster, cfg.Safety = file, true, true, o.safety // it is this cluster's own
 	r := &restoreOptions{app: o.app, cmd: o.cmd, cfg: cfg, dryRun: "none", yes: o.yes}
-	return r.carryOut(ctx, f.deps, restore.Prepare)
+	return r.carryOut(ctx, func() (*site.Prepared, error) { return restore.Prepare(ctx, f.deps, cfg) })
 }
 
 func (a *app) restoreAbandonCommand() *cobra.Command {
@@ -167,6 +188,6 @@ operation's name.
 It is refused where etcd would not run: while it is at 0 replicas, and where --discard-old-data has deleted its data and it has not
 come up on the new. Then "restore resume" leads on, or another snapshot: "restore TARGET --from SNAPSHOT".`,
 		func(ctx context.Context, f *found) error {
-			return o.goOn(ctx, f, fmt.Sprintf("Give up operation %s of %s?", f.op.ID, f.op.Target), (*restore.Prepared).Abandon)
+			return o.goOn(ctx, f, fmt.Sprintf("Give up operation %s of %s?", f.op.ID, f.op.Target), (*site.Prepared).Abandon)
 		})
 }

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/dustin/go-humanize"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // restoreReporter shows a restore's steps and uploads.
@@ -47,26 +49,26 @@ func (r *restoreReporter) Progress(what string, done, total int64) {
 }
 
 // show prints the plan.
-func (o *restoreOptions) show(p *restore.Prepared) error {
-	if o.out.data() {
-		if o.dryRun != "client" {
+func (o *restoreOptions) show(p *site.Prepared) error {
+	if o.out.Data() {
+		if !o.dry() {
 			return nil // the result is printed at the end
 		}
-		return o.out.print(o.app.Out, restorePlan(p))
+		return o.out.Print(o.app.Out, restorePlan(p))
 	}
 	w := o.app.Out
 	s := p.Shared
 	if s.Replace != nil {
-		fmt.Fprintln(w, printable(fmt.Sprintf("Replace member %s of %s; the other members have all of its data (%s)", s.Members[0].Name, p.Operation.Target, humanize.IBytes(uint64(s.Replace.Size)))))
-		return table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation))
+		fmt.Fprintln(w, cli.Printable(fmt.Sprintf("Replace member %s of %s; the other members have all of its data (%s)", s.Members[0].Name, p.Operation.Target, humanize.IBytes(uint64(s.Replace.Size)))))
+		return cli.Table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation))
 	}
-	fmt.Fprintln(w, printable(fmt.Sprintf("Restore %s from %s (%s, revision %d, %d keys)", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)))
+	fmt.Fprintln(w, cli.Printable(fmt.Sprintf("Restore %s from %s (%s, revision %d, %d keys)", p.Operation.Target, s.Snapshot.File, humanize.IBytes(uint64(s.Snapshot.Size)), s.Snapshot.Revision, s.Snapshot.LiveKeys)))
 	if s.Live > 0 {
 		fmt.Fprintf(w, "Its etcd is at revision %d now: what was written since the snapshot will be gone.\n", s.Live)
 	} else {
 		fmt.Fprintln(w, "No member of it answers now.")
 	}
-	if err := table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation)); err != nil {
+	if err := cli.Table(w, []string{"STEP", "OUTAGE", "WHAT", "UNDO"}, planRows(p.Operation)); err != nil {
 		return err
 	}
 	if s.Hot {
@@ -107,14 +109,14 @@ type restoreResult struct {
 	APIVersion string          `json:"apiVersion"`
 	Kind       string          `json:"kind"`
 	Operation  *plan.Operation `json:"operation"`
-	Restore    *restore.Shared `json:"restore"`
+	Restore    *site.Shared    `json:"restore"`
 	Notes      []string        `json:"notes,omitempty"`
 	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the first
 	// member that was frozen until all were healthy. None where it is unfinished.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
 }
 
-func restorePlan(p *restore.Prepared) restoreResult {
+func restorePlan(p *site.Prepared) restoreResult {
 	op := *p.Operation
 	op.Data = nil
 	r := restoreResult{APIVersion: "kubectl-etcd.io/v1", Kind: "Restore", Operation: &op, Restore: p.Shared, Notes: p.Notes}
@@ -125,9 +127,9 @@ func restorePlan(p *restore.Prepared) restoreResult {
 }
 
 // report says how it ended.
-func (o *restoreOptions) report(p *restore.Prepared, err error) error {
-	if o.out.data() && err == nil {
-		perr := o.out.print(o.app.Out, restorePlan(p))
+func (o *restoreOptions) report(p *site.Prepared, err error) error {
+	if o.out.Data() && err == nil {
+		perr := o.out.Print(o.app.Out, restorePlan(p))
 		if perr == nil {
 			return p.Shared.Flaw()
 		}
@@ -137,20 +139,23 @@ func (o *restoreOptions) report(p *restore.Prepared, err error) error {
 	return o.app.reportRestore(p, err)
 }
 
-func outage(s *restore.Shared) string {
+func outage(s *site.Shared) string {
 	if len(s.Late) > 0 { // others may serve
 		return "not all that was stopped is ready: " + strings.Join(s.Late, ", ")
 	}
-	if s.OutageEnded.IsZero() {
+	switch {
+	case s.OutageBegan.IsZero():
+		return "the client that saw the outage has ended, so how long it was is not known"
+	case s.OutageEnded.IsZero():
 		return "the outage goes on"
 	}
 	return fmt.Sprintf("outage %.0f s", s.OutageEnded.Sub(s.OutageBegan).Seconds())
 }
 
 // reportRestore says how an operation ended, and what can be typed next.
-func (a *app) reportRestore(p *restore.Prepared, err error) error {
+func (a *app) reportRestore(p *site.Prepared, err error) error {
 	op, s := p.Operation, p.Shared
-	_, refused := err.(*restore.Refusal) //nolint:errorlint // a step's is wrapped: this one came before anything was done
+	_, refused := err.(*site.Refusal) //nolint:errorlint // a step's is wrapped: this one came before anything was done
 	switch {
 	case refused: // its hint says what can be typed
 	case err == nil && op.Phase == plan.Abandoned:
@@ -164,7 +169,7 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 		for _, n := range s.StoppedWriters() {
 			a.warn("%s", n)
 		}
-		if !slices.ContainsFunc(s.Members, func(m restore.MemberRecord) bool { return m.HadData }) || s.DiscardOld {
+		if !slices.ContainsFunc(s.Members, func(m site.MemberRecord) bool { return m.HadData }) || s.DiscardOld {
 			return s.Flaw()
 		}
 		a.say("the old data is still on the volumes; undo it with: kubectl etcd restore undo -n %s %s; remove it with: kubectl etcd restore cleanup -n %[1]s %[2]s", s.Namespace, op.ID)
@@ -175,14 +180,14 @@ func (a *app) reportRestore(p *restore.Prepared, err error) error {
 	case errors.Is(err, plan.ErrAbandoned): // its hint says who may work on it
 	case errors.Is(err, plan.ErrUndone):
 		a.say("everything was undone: %s is as it was", op.Target)
-	case errors.Is(err, context.Canceled) && errors.As(err, new(*restore.Stopped)): // the error that follows says "interrupted", and no more
+	case errors.Is(err, context.Canceled) && errors.As(err, new(*site.Stopped)): // the error that follows says "interrupted", and no more
 		a.warn("%v", err)
 	}
 	return err
 }
 
 // keptOf says what the volumes still hold of an operation that was given up.
-func keptOf(p *restore.Prepared) string {
+func keptOf(p *site.Prepared) string {
 	if p.KeptUnknown != nil {
 		return fmt.Sprintf("whether the volumes still hold old data could not be seen: %v", p.KeptUnknown)
 	}

@@ -11,6 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/backups"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
+
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -24,6 +28,7 @@ type app struct {
 	color   string
 	quiet   bool
 	verbose int
+	stores  stores.Flags // of places that URLs name
 }
 
 // Execute runs the command line and returns the exit code.
@@ -70,7 +75,7 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains([]string{"auto", "always", "never"}, a.color) {
-				return usagef(cmd, "unknown colour --color=%s; there are: auto, always, never", a.color)
+				return cli.Usagef(cmd, "unknown colour --color=%s; there are: auto, always, never", a.color)
 			}
 			a.logRequests()
 			return nil
@@ -85,20 +90,17 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.Usage(cmd, err) })
 	f := root.PersistentFlags()
+	a.stores.Add(f)
 	a.config.AddFlags(f)
 	f.StringVar(&a.color, "color", "auto", "Colour: auto, always or never")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "Print results, warnings and errors only")
 	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why; -v 6 also each request to the API server, -v 7 its headers")
 	a.completeGlobal(root)
 	root.SetUsageTemplate(withoutGlobalFlags(root.UsageTemplate()))
-	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.completionCommand(), optionsCommand())
-	for _, c := range root.Commands() {
-		if c.Args != nil {
-			c.Args = usageArgs(c.Args)
-		}
-	}
+	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), backups.Keys(shared{&reporter{app: a}}), a.cleanupCommand(), a.versionCommand(), a.completionCommand(), optionsCommand())
+	tellUsage(root.Commands())
 	return root
 }
 
@@ -107,15 +109,21 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	if s := cmd.SuggestionsFor(name); len(s) > 0 {
 		err = fmt.Errorf("unknown command %q; did you mean %s?", name, strings.Join(s, " or "))
 	}
-	return &usageError{cmd, err}
+	return cli.Usage(cmd, err)
 }
 
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{cmd, err}
+// tellUsage makes wrong arguments an error of usage, for every command.
+func tellUsage(commands []*cobra.Command) {
+	for _, c := range commands {
+		if check := c.Args; check != nil {
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return cli.Usage(cmd, err)
+				}
+				return nil
+			}
 		}
-		return nil
+		tellUsage(c.Commands())
 	}
 }
 
@@ -138,24 +146,24 @@ func (a *app) namespace() string { return *a.config.Namespace }
 // say prints a line for people on stderr.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintln(a.ErrOut, printableLines(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(a.ErrOut, cli.PrintableLines(fmt.Sprintf(format, args...)))
 	}
 }
 
 // explain prints what -v asks for.
 func (a *app) explain(format string, args ...any) {
 	if a.verbose > 0 {
-		fmt.Fprintln(a.ErrOut, printableLines(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(a.ErrOut, cli.PrintableLines(fmt.Sprintf(format, args...)))
 	}
 }
 
 func (a *app) warn(format string, args ...any) {
-	fmt.Fprintln(a.ErrOut, a.paint("33", "warning:")+" "+printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")))
+	fmt.Fprintln(a.ErrOut, a.paint("33", "warning:")+" "+cli.Printable(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")))
 }
 
 // paint colours s, if standard error is for people who want that.
 func (a *app) paint(code, s string) string {
-	on := a.color == "always" || a.color == "auto" && os.Getenv("NO_COLOR") == "" && draws(a.ErrOut)
+	on := a.color == "always" || a.color == "auto" && os.Getenv("NO_COLOR") == "" && cli.Draws(a.ErrOut)
 	if !on {
 		return s
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/storetest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
@@ -61,10 +62,17 @@ func TestScript(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	buckets := t.TempDir()
+	s3 := storetest.S3(t, buckets)
+
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error {
 			exe, err := exec.LookPath("kubectl-etcd") // for scripts that change PATH
+			if err != nil {
+				return err
+			}
+			bucket, err := os.MkdirTemp(buckets, "bucket-")
 			if err != nil {
 				return err
 			}
@@ -74,8 +82,11 @@ func TestScript(t *testing.T) {
 				"OTHER_CA": secure.TLS.OtherCA, "OTHER_CERT": secure.TLS.OtherCert, "OTHER_KEY": secure.TLS.OtherKey,
 				"NOT_CLIENT_CERT": secure.TLS.NotClientCert, "NOT_CLIENT_KEY": secure.TLS.NotClientKey,
 				"LEARNER": learner.Endpoint, "FROZEN": frozen.Endpoint,
+				"APISERVER": filepath.Join(filepath.Dir(b.Etcd), "..", "kube-apiserver"), "KUBECTL": filepath.Join(filepath.Dir(b.Etcd), "..", "kubectl"),
 				"EXE": exe, "ETCD": b.Etcd, "ETCDUTL": b.Etcdutl, "ETCDCTL": b.Etcdctl,
 				"HASH": fmt.Sprintf("%x", status.Hash), "REVISION": fmt.Sprint(status.Revision), "KEYS": fmt.Sprint(live),
+				"KUBECTL_ETCD_S3_ENDPOINT": s3, "AWS_ACCESS_KEY_ID": storetest.AccessKey, "AWS_SECRET_ACCESS_KEY": storetest.SecretKey, "AWS_EC2_METADATA_DISABLED": "true",
+				"S3": "s3://" + filepath.Base(bucket), "BUCKET": bucket,
 				"SIZE": fmt.Sprint(len(snapshot)), "HOME": e.WorkDir, "KUBECACHEDIR": filepath.Join(e.WorkDir, ".cache"),
 			} {
 				e.Setenv(k, v)

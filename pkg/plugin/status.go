@@ -5,18 +5,20 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
 type statusOptions struct {
 	app    *app
-	out    output
+	out    cli.Output
 	watch  bool
 	every  time.Duration
 	hashes bool
@@ -53,20 +55,20 @@ Exit codes:
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.out.validate(cmd); err != nil {
+			if err := o.out.Validate(cmd); err != nil {
 				return err
 			}
 			if err := o.way.validate(cmd, firstArg(args)); err != nil {
 				return err
 			}
 			if o.every < minInterval {
-				return usagef(cmd, "--interval=%s is too often for etcd; the least is %s", o.every, minInterval)
+				return cli.Usagef(cmd, "--interval=%s is too often for etcd; the least is %s", o.every, minInterval)
 			}
 			if o.watch && o.way.way() == reach.Agent {
-				return usagef(cmd, "--watch does not go with --via=agent, which would make pods each time")
+				return cli.Usagef(cmd, "--watch does not go with --via=agent, which would make pods each time")
 			}
-			if o.watch && o.out.data() {
-				return usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.format)
+			if o.watch && o.out.Data() {
+				return cli.Usagef(cmd, "--watch prints tables; it does not go with -o %s", o.out.Format)
 			}
 			return o.run(cmd, firstArg(args))
 		},
@@ -75,8 +77,8 @@ Exit codes:
 	cmd.Flags().DurationVar(&o.every, "interval", 5*time.Second, "With --watch: how often")
 	cmd.Flags().BoolVar(&o.hashes, "hashes", false, "Compare the members' data by HashKV; each member reads its whole database for it")
 	o.way.addFlags(cmd)
-	o.out.addFlag(cmd, "wide", "name")
-	o.out.addBare(cmd)
+	o.out.AddFlag(cmd, "wide", "name")
+	o.out.AddBare(cmd)
 	return cmd
 }
 
@@ -97,7 +99,7 @@ func (o *statusOptions) run(cmd *cobra.Command, target string) error {
 		}
 		if !o.watch {
 			if !healthy {
-				return errSilent
+				return cli.ExitCode(exitFailed)
 			}
 			return nil
 		}
@@ -144,8 +146,8 @@ func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err er
 	if err != nil {
 		return false, fmt.Errorf("ask members: %w", err)
 	}
-	if o.out.data() {
-		return s.Healthy(), o.out.print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "Status", "namespace": p.Namespace, "name": p.Name, "layout": p.Layout,
+	if o.out.Data() {
+		return s.Healthy(), o.out.Print(o.app.Out, map[string]any{"apiVersion": "kubectl-etcd.io/v1", "kind": "Status", "namespace": p.Namespace, "name": p.Name, "layout": p.Layout,
 			"healthy": s.Healthy(), "clusterID": s.ClusterID, "consistency": s.Consistency, "note": s.Note, "members": s.Members})
 	}
 	if err := o.print(s); err != nil {
@@ -155,13 +157,13 @@ func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err er
 	case s.Note != "":
 		o.app.warn("%s", s.Note)
 	case s.Consistency == survey.Equal:
-		o.app.say("data: the same in all %d members", len(s.Members))
+		o.app.say("data: the same in all %d members that were compared", compared(s.Members))
 	}
 	if c == nil {
 		return s.Healthy(), nil
 	}
 	// It may be the reason for what is seen. Who may not read journals is not told.
-	if ops, err := restore.Operations(ctx, restore.Place(c), p.Namespace); err == nil {
+	if ops, err := site.Operations(ctx, site.Place(c), p.Namespace); err == nil {
 		for _, op := range ops {
 			if op.Target == p.ID() && !op.Ended() {
 				o.app.warn("restore %s of it is unfinished; see: kubectl etcd restore status -n %s", op.ID, p.Namespace)
@@ -172,19 +174,19 @@ func (o *statusOptions) once(ctx context.Context, a asked) (healthy bool, err er
 }
 
 func (o *statusOptions) print(s *survey.Survey) error {
-	if o.out.format != "name" {
-		return o.out.table(o.app.Out, o.head(), o.rows(s))
+	if o.out.Format != "name" {
+		return o.out.Table(o.app.Out, o.head(), o.rows(s))
 	}
 	var names []string
 	for _, m := range s.Members {
 		names = append(names, m.Name)
 	}
-	return o.out.names(o.app.Out, names)
+	return o.out.Names(o.app.Out, names)
 }
 
 func (o *statusOptions) head() []string {
 	head := []string{"MEMBER", "ID", "HEALTH", "ROLE", "VERSION", "DB SIZE", "IN USE", "QUOTA", "REVISION", "RAFT INDEX", "LATENCY", "ALARMS", "ERRORS"}
-	if o.out.format == "wide" {
+	if o.out.Format == "wide" {
 		head = append(head, "ENDPOINT", "NODE", "RAFT TERM", "HASH")
 	}
 	return head
@@ -201,7 +203,7 @@ func (o *statusOptions) rows(s *survey.Survey) [][]string {
 			row = append(row, "-", "-", "-", "-", "-", "-", "-")
 		}
 		row = append(row, dash(joinComma(m.Alarms)), dash(m.Error))
-		if o.out.format == "wide" {
+		if o.out.Format == "wide" {
 			term, hash := "-", "-"
 			if m.Status != nil {
 				term = fmt.Sprint(m.Status.RaftTerm)
@@ -272,4 +274,14 @@ func latency(d time.Duration) string {
 		return "-"
 	}
 	return d.Round(100 * time.Microsecond).String()
+}
+
+// compared counts the members of whose data there is a hash.
+func compared(members []survey.Member) (n int) {
+	for _, m := range members {
+		if m.Hash != nil {
+			n++
+		}
+	}
+	return n
 }

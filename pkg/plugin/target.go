@@ -11,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 )
 
@@ -21,20 +23,29 @@ import (
 // not: a server whose etcd hangs accepts connections and answers nothing.
 const callTimeout = 30 * time.Second
 
-// connect makes the clients of the cluster that the flags name.
-func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
+// restConfig is how the cluster is reached that the flags name.
+func (a *app) restConfig() (*rest.Config, error) {
 	cfg, err := a.config.ToRESTConfig()
 	if clientcmd.IsEmptyConfig(err) || err == nil && a.noCluster(cfg.Host) {
-		err = errNoKubeconfig
+		err = hint.ErrNoKubeconfig
 	}
 	if err != nil {
-		return nil, controlplane.Client{}, fmt.Errorf("load kubeconfig: %w", err)
+		return nil, fmt.Errorf("load kubeconfig: %w", err)
 	}
 	// Client-side throttling would only slow down a survey; the server has its own.
 	cfg.QPS = -1
 	cfg.WarningHandler = nil
 	if cfg.Timeout == 0 {
 		cfg.Timeout = callTimeout
+	}
+	return cfg, nil
+}
+
+// connect makes the clients of that cluster.
+func (a *app) connect() (*reach.Clients, controlplane.Client, error) {
+	cfg, err := a.restConfig()
+	if err != nil {
+		return nil, controlplane.Client{}, err
 	}
 	c, err := reach.NewClients(cfg)
 	if err != nil {
@@ -57,36 +68,41 @@ func (a *app) noCluster(host string) bool {
 // resolve finds the control plane that the user means: the cluster's own
 // without a target, another by -n NS, NAME or NS/NAME.
 func (a *app) resolve(ctx context.Context, target string) (*reach.Clients, controlplane.ControlPlane, error) {
+	return a.resolveIn(ctx, target, a.namespace())
+}
+
+// resolveIn looks in one namespace; empty: -n was not given, or says something else.
+func (a *app) resolveIn(ctx context.Context, target, namespace string) (*reach.Clients, controlplane.ControlPlane, error) {
 	c, cp, err := a.connect()
 	if err != nil {
 		return nil, controlplane.ControlPlane{}, err
 	}
-	if ns, _, ok := strings.Cut(target, "/"); ok && a.namespace() != "" && a.namespace() != ns {
-		return nil, controlplane.ControlPlane{}, fmt.Errorf("find %s: %w, %s", target, errNamespace, a.namespace())
+	if ns, _, ok := strings.Cut(target, "/"); ok && namespace != "" && namespace != ns {
+		return nil, controlplane.ControlPlane{}, fmt.Errorf("find %s: %w, %s", target, errNamespace, namespace)
 	}
-	planes, err := a.find(ctx, cp, target)
+	planes, err := find(ctx, cp, target, namespace)
 	if err != nil {
 		return nil, controlplane.ControlPlane{}, err
 	}
-	p, err := controlplane.Resolve(planes, target, a.namespace())
+	p, err := controlplane.Resolve(planes, target, namespace)
 	if err == nil && p.External() {
 		err = &externalError{p}
 	}
 	var none *controlplane.NotFoundError
-	if errors.As(err, &none) && len(none.Candidates) == 0 && target == "" && a.namespace() == "" {
+	if errors.As(err, &none) && len(none.Candidates) == 0 && target == "" && namespace == "" {
 		err = elsewhere(ctx, cp, none)
 	}
 	return c, p, err
 }
 
 // find looks only where the target can be, so that rights in one namespace are enough.
-func (a *app) find(ctx context.Context, c controlplane.Client, target string) ([]controlplane.ControlPlane, error) {
+func find(ctx context.Context, c controlplane.Client, target, namespace string) ([]controlplane.ControlPlane, error) {
 	ns, _, qualified := strings.Cut(target, "/")
 	switch {
 	case qualified:
 		return controlplane.Find(ctx, c, controlplane.Query{Namespace: ns})
-	case a.namespace() != "":
-		return controlplane.Find(ctx, c, controlplane.Query{Namespace: a.namespace()})
+	case namespace != "":
+		return controlplane.Find(ctx, c, controlplane.Query{Namespace: namespace})
 	case target == "":
 		return controlplane.FindOwn(ctx, c)
 	}

@@ -6,29 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/cheggaaa/pb/v3"
 	"github.com/dustin/go-humanize"
-	"golang.org/x/term"
 )
-
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// draws says that lines can be drawn over, in colours: not on a terminal that says that it is a plain one (an editor's, a
-// build's).
-func draws(w any) bool { return isTerminal(w) && os.Getenv("TERM") != "dumb" }
 
 // confirm asks, and refuses everything but a yes; unchanged says what that leaves as it is. An interrupt ends it: the
 // terminal goes on being read then, which nothing can end.
 func (a *app) confirm(ctx context.Context, question, unchanged string) error {
-	fmt.Fprint(a.ErrOut, printable(question)+" [y/N] ")
+	fmt.Fprint(a.ErrOut, cli.Printable(question)+" [y/N] ")
 	answers := make(chan string, 1)
 	go func() {
 		answer, _ := bufio.NewReader(a.In).ReadString('\n') // at its end it is not a yes
@@ -62,8 +53,16 @@ type reporter struct {
 	last time.Time
 }
 
+// Explain says what only -v shows.
+func (r *reporter) Explain(format string, args ...any) { r.app.explain(format, args...) }
+
+// Secret asks for a passphrase.
+func (r *reporter) Secret(prompt string) ([]byte, error) {
+	return cli.Secret(r.app.In, r.app.ErrOut, prompt)
+}
+
 func (r *reporter) Step(format string, args ...any) {
-	r.app.say("%s", printable(fmt.Sprintf(format, args...)))
+	r.app.say("%s", cli.Printable(fmt.Sprintf(format, args...)))
 }
 
 func (r *reporter) Warn(format string, args ...any) {
@@ -83,7 +82,7 @@ func (r *reporter) Progress(done, total, wire int64) {
 	if r.from.IsZero() {
 		r.from, r.last = now, now.Add(min(firstLine-lineEvery, 0))
 	}
-	if draws(r.app.ErrOut) {
+	if cli.Draws(r.app.ErrOut) {
 		if r.bar == nil {
 			r.bar = barTemplate.New(0).Set(pb.Bytes, true).SetWriter(r.app.ErrOut).Set(pb.CleanOnFinish, true).Start()
 		}

@@ -2,13 +2,17 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/stored"
+
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
@@ -16,9 +20,11 @@ import (
 )
 
 type verifyOptions struct {
+	reading   stores.Reading
+	stored    *stored.Snapshot // what was brought here; nil: it is a file
 	app       *app
 	cmd       *cobra.Command
-	out       output
+	out       cli.Output
 	file      string
 	opts      verify.Options
 	rehearse  string
@@ -71,11 +77,12 @@ Exit codes:
 	f.StringVar(&o.opts.TempDir, "temp-dir", "", "Folder for unpacking and for --rehearse=local (default: the file's, or the system's where that cannot be written)")
 	f.StringVar(&o.rehearse, "rehearse", "no", "Restore it and start an etcd on it: auto, local or pod")
 	f.Lookup("rehearse").NoOptDefVal = "auto"
+	o.reading.Add(cmd)
 	f.StringVar(&o.target, "target", "", "With --rehearse=pod: control plane whose node and etcd image to use (default: the cluster's own)")
 	f.StringVar(&o.etcd, "etcd", "", "With --rehearse=local: path of etcd (default: from the PATH)")
 	f.StringVar(&o.etcdutl, "etcdutl", "", "With --rehearse=local: path of etcdutl (default: from the PATH)")
 	f.DurationVar(&o.imageTime, "pod-timeout", 90*time.Second, "Give up on a utility pod that does not start")
-	o.out.addFlag(cmd)
+	o.out.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("rehearse", cobra.FixedCompletions([]string{"auto", "local", "pod"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -84,22 +91,25 @@ func (o *verifyOptions) validate() error {
 	switch o.rehearse {
 	case "no", "auto", "local", "pod":
 	default:
-		return usagef(o.cmd, "unknown rehearsal --rehearse=%s; there are: auto, local, pod", o.rehearse)
+		return cli.Usagef(o.cmd, "unknown rehearsal --rehearse=%s; there are: auto, local, pod", o.rehearse)
 	}
 	if o.target != "" && o.rehearse != "pod" && o.rehearse != "auto" {
-		return usagef(o.cmd, "--target goes with --rehearse=pod")
+		return cli.Usagef(o.cmd, "--target goes with --rehearse=pod")
 	}
 	if (o.etcd != "" || o.etcdutl != "") && o.rehearse != "local" && o.rehearse != "auto" {
-		return usagef(o.cmd, "--etcd and --etcdutl go with --rehearse=local")
+		return cli.Usagef(o.cmd, "--etcd and --etcdutl go with --rehearse=local")
 	}
-	return o.out.validate(o.cmd)
+	return o.out.Validate(o.cmd)
 }
 
 func (o *verifyOptions) run(ctx context.Context) error {
 	bar := &reporter{app: o.app}
 	o.opts.Progress = func(p verify.Progress) { bar.Progress(p.Done, p.Total, -1) }
-	report, err := verify.File(ctx, o.file, o.opts)
+	report, err := o.verify(ctx, bar)
 	bar.Done()
+	if o.stored != nil {
+		defer func() { _ = o.stored.Close() }()
+	}
 	if err != nil {
 		return err
 	}
@@ -109,19 +119,46 @@ func (o *verifyOptions) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if o.out.data() {
-		return o.out.print(o.app.Out, v)
+	if o.out.Data() {
+		return o.out.Print(o.app.Out, v)
 	}
 	return o.print(v)
+}
+
+// verify proves what is named; what is not a plain file is brought here first.
+func (o *verifyOptions) verify(ctx context.Context, bar *reporter) (_ *verify.Report, err error) {
+	if !stores.Elsewhere(o.file) {
+		return verify.File(ctx, o.file, o.opts)
+	}
+	if o.stored, err = o.reading.Fetch(ctx, o.cmd, &o.app.stores, o.file, nil, bar); err != nil {
+		return nil, err
+	}
+	if o.opts.TempDir == "" {
+		o.opts.TempDir = os.TempDir()
+	}
+	sidecar := o.stored.Sidecar
+	if o.opts.NoSidecar {
+		sidecar = nil
+	}
+	report, err := verify.Opened(ctx, o.stored.File, o.stored.URL, sidecar, o.opts)
+	if err == nil && sidecar != nil {
+		report.Sidecar = snapshot.SidecarPath(o.stored.URL)
+	}
+	if err != nil || o.rehearse == "no" {
+		return report, err
+	}
+	var ok bool
+	if o.file, ok = o.stored.Path(); !ok {
+		return nil, fmt.Errorf("rehearse %s: this system cannot open a file without a name again; copy it to a folder first", o.stored.URL)
+	}
+	return report, nil
 }
 
 // rehearsal rehearses where the programs are.
 func (o *verifyOptions) rehearsal(ctx context.Context, report *verify.Report) (*rehearse.Result, error) {
 	local := o.rehearse == "local" || o.etcd != "" || o.etcdutl != ""
 	if o.rehearse == "auto" && !local {
-		_, e1 := exec.LookPath("etcd")
-		_, e2 := exec.LookPath("etcdutl")
-		local = e1 == nil && e2 == nil
+		local = cli.HasPrograms("etcd", "etcdutl")
 		o.app.explain("etcd and etcdutl on the PATH: %t", local)
 	}
 	step := func(s string) { o.app.say("rehearsing: %s", s) }
@@ -136,31 +173,17 @@ func (o *verifyOptions) rehearsal(ctx context.Context, report *verify.Report) (*
 	return o.inPod(ctx, report, step)
 }
 
-// mayUpload refuses to send a whole snapshot where nobody said it should go: unasked, it goes only into the cluster that
-// it is of, beside the etcd that holds the same Secrets. What is wrong is an ErrNoBinary, since the way out is the same.
+// mayUpload refuses to send a snapshot unasked where it is not from. What is wrong is an ErrNoBinary, since the way out is the same.
 func (o *verifyOptions) mayUpload(ctx context.Context, report *verify.Report) error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: etcd and etcdutl are not both on the PATH, and --rehearse=auto uploads a snapshot only into the cluster that it is of: %s",
-			rehearse.ErrNoBinary, fmt.Sprintf(format, args...))
+	err := errors.New("--target or -n name another etcd")
+	if o.target == "" && o.app.namespace() == "" {
+		err = o.app.sameCluster(ctx, report)
 	}
-	switch {
-	case o.target != "" || o.app.namespace() != "":
-		return refuse("--target or -n name another etcd")
-	case report.KubeSystemUID == "":
-		return refuse("this one does not tell, having no kube-system namespace or an encrypted one")
-	}
-	c, _, err := o.app.connect()
-	if err != nil {
-		return refuse("%v", err)
-	}
-	ns, err := c.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return refuse("%v", err)
-	case string(ns.UID) != report.KubeSystemUID:
-		return refuse("its kube-system has the UID %s, that of the context %q has %s", report.KubeSystemUID, o.app.contextName(), ns.UID)
+		return fmt.Errorf("%w: etcd and etcdutl are not both on the PATH, and --rehearse=auto uploads a snapshot only into the cluster that it is of: %v", rehearse.ErrNoBinary, err)
 	}
 	o.app.say("etcd and etcdutl are not both on the PATH; the snapshot is uploaded into the cluster that it is of (context %q)", o.app.contextName())
 	return nil
@@ -186,8 +209,6 @@ func (o *verifyOptions) inPod(ctx context.Context, report *verify.Report, step f
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	// The snapshot as it is, unpacked, and restored; then etcd's log besides.
-	room := report.Size + 2*report.Plain.Size + 512<<20
 	o.app.say("rehearsing on node %s with image %s", m.Node, m.Image)
-	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, room, report.Raw, step)
+	return reach.Rehearse(ctx, c, m, reach.Options{StartTimeout: o.imageTime, Log: o.app.explain}, f, report.Size, report.Room(), report.Raw, step)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/dustin/go-humanize"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -32,7 +34,7 @@ func (o *verifyOptions) print(v verified) error {
 		rows = append(rows, []string{"rehearsal", fmt.Sprintf("etcd %s serves revision %d with %d keys; restore took %s, start %s", r.EtcdVersion, r.Revision, r.LiveKeys,
 			r.Restore.Round(10*time.Millisecond), r.Start.Round(10*time.Millisecond))})
 	}
-	if err := table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
+	if err := cli.Table(o.app.Out, []string{"WHAT", "VALUE"}, rows); err != nil {
 		return err
 	}
 	for _, n := range v.Notes {

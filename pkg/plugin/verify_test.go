@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
@@ -114,7 +115,7 @@ func TestWrittenHint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := hint(cmd, c.err)
+		got := hint.For(cmd, c.err)
 		for _, w := range c.words {
 			if !strings.Contains(got, w) {
 				t.Errorf("%s: %v: %s", c.command, c.err, got)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 )
 
@@ -25,24 +27,24 @@ type versionInfo struct {
 }
 
 func (a *app) versionCommand() *cobra.Command {
-	var out output
+	var out cli.Output
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
 		Example: "  kubectl etcd version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.validate(cmd); err != nil {
+			if err := out.Validate(cmd); err != nil {
 				return err
 			}
 			v := versionInfo{"kubectl-etcd.io/v1", "Version", Version, Commit, Date, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			if out.data() {
-				return out.print(a.Out, v)
+			if out.Data() {
+				return out.Print(a.Out, v)
 			}
 			_, err := fmt.Fprintf(a.Out, "kubectl-etcd %s (commit %s, %s, %s)\n", v.Version, v.Commit, v.GoVersion, v.Platform)
 			return err
 		},
 	}
-	out.addFlag(cmd)
+	out.AddFlag(cmd)
 	return cmd
 }

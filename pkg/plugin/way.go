@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+
 	"github.com/spf13/cobra"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -59,7 +61,7 @@ func (w *wayFlags) validate(cmd *cobra.Command, target string) error {
 		{way == reach.Exec && w.user.name != "", "--via=exec would put etcd's password into a command line; it does not go with --etcd-user"},
 	} {
 		if c.bad {
-			return usagef(cmd, "%s", c.msg)
+			return cli.Usagef(cmd, "%s", c.msg)
 		}
 	}
 	return w.user.validate(cmd)
@@ -85,10 +87,10 @@ func (w *wayFlags) direct(cmd *cobra.Command, o reach.Options) (controlplane.Con
 		u, err := url.Parse(e)
 		unix := err == nil && (u.Scheme == "unix" || u.Scheme == "unixs") && u.Path != ""
 		if !unix && (err != nil || u.Host == "") {
-			return p, nil, usagef(cmd, "endpoint %q is not a URL like https://10.0.0.1:2379", e)
+			return p, nil, cli.Usagef(cmd, "endpoint %q is not a URL like https://10.0.0.1:2379", e)
 		}
 		if slices.ContainsFunc(p.Members, func(m controlplane.Member) bool { return m.Endpoint == e }) {
-			return p, nil, usagef(cmd, "--endpoint %s is given twice", e)
+			return p, nil, cli.Usagef(cmd, "--endpoint %s is given twice", e)
 		}
 		d := w.files
 		d.Endpoint, d.Username, d.Password = e, o.Username, o.Password

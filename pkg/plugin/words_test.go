@@ -15,8 +15,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/hint"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // TestKeptWhy: of a restore that has ended, nothing removes what is left by itself.
@@ -43,7 +44,7 @@ func TestRightsEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := fmt.Errorf("list: %w", apierrors.NewForbidden(schema.GroupResource{Resource: what}, "", errors.New(`User "x" cannot list them`)))
-		if got := hint(cmd, err); got != "looking everywhere requires the right to list "+what+" in all namespaces; look in one of them with -n NAMESPACE" {
+		if got := hint.For(cmd, err); got != "looking everywhere requires the right to list "+what+" in all namespaces; look in one of them with -n NAMESPACE" {
 			t.Error(got)
 		}
 	}
@@ -62,12 +63,12 @@ func TestOneLine(t *testing.T) {
 func TestOutageWords(t *testing.T) {
 	t.Parallel()
 	began := time.Unix(0, 0)
-	for want, s := range map[string]*restore.Shared{
+	for want, s := range map[string]*site.Outcome{
 		"the outage goes on": {OutageBegan: began},
 		"outage 20 s":        {OutageBegan: began, OutageEnded: began.Add(20 * time.Second)},
 		"not all that was stopped is ready: StatefulSet a/kube-apiserver": {OutageBegan: began, Late: []string{"StatefulSet a/kube-apiserver"}},
 	} {
-		if got := outage(s); got != want {
+		if got := outage(&site.Shared{Outcome: *s}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -30,9 +30,9 @@ type CallOptions struct {
 	UploadOver func()
 	// Progress gets the agent's progress, in the goroutine of Call. When it is slow, it misses the oldest.
 	Progress func(json.RawMessage)
-	// ExpectAgent is the sha256 (hex) of the agent's executable. Nothing is asked of another one.
-	ExpectAgent string
 
+	// expectAgent is Talk.Agent.
+	expectAgent string
 	// seed has already hashed the bytes before the offset of a resumed download.
 	seed hash.Hash
 	// uploadPrefix is hashed before the upload, for a resumed one.
@@ -89,21 +89,22 @@ type call struct {
 	stderr tail
 }
 
-// Call holds one conversation with the agent whose command line is argv. It succeeds only when the agent has said that
+// Call holds one conversation with the agent. It succeeds only when the agent has said that
 // it is done and length and sha256 of the data agree with what it says; an exit code plays no part. An Error of the
 // agent comes back as *frame.Error. The agent ends when ctx is done: its stdin closes, or it notices the silence.
 //
 // After a return without error, or with any error but that of ctx, Sink and Upload are not used any more. When ctx is
 // done Call does not wait for one that blocks.
-func (c *Client) Call(ctx context.Context, t Target, argv []string, request Request, opts CallOptions) (*Reply, error) {
-	reply, err := c.call(ctx, t, argv, request, opts)
+func (t Talk) Call(ctx context.Context, request Request, opts CallOptions) (*Reply, error) {
+	reply, err := t.call(ctx, request, opts)
 	if err != nil {
-		return nil, fmt.Errorf("%s through %v: %w", request.Name, t, err)
+		return nil, fmt.Errorf("%s through %v: %w", request.Name, t.Runner, err)
 	}
 	return reply, nil
 }
 
-func (c *Client) call(parent context.Context, t Target, argv []string, request Request, opts CallOptions) (*Reply, error) {
+func (t Talk) call(parent context.Context, request Request, opts CallOptions) (*Reply, error) {
+	opts.expectAgent = t.Agent
 	body, err := json.Marshal(request.Body)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
@@ -111,18 +112,18 @@ func (c *Client) call(parent context.Context, t Target, argv []string, request R
 	envelope := frame.Request{
 		Name:            request.Name,
 		Body:            body,
-		HeartbeatMillis: c.Timing.Heartbeat.Milliseconds(),
-		SilenceMillis:   c.Timing.Silence.Milliseconds(),
+		HeartbeatMillis: t.Timing.Heartbeat.Milliseconds(),
+		SilenceMillis:   t.Timing.Silence.Milliseconds(),
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	stdinReader, stdin := io.Pipe()
 	defer stdin.Close()
-	x := newCall(ctx, c.Timing, opts, stdin)
+	x := newCall(ctx, t.Timing, opts, stdin)
 	x.parent, x.cancel = parent, cancel
 
 	go func() {
-		x.exit = c.Run(ctx, t, Cmd{Args: argv, Stdin: stdinReader, Stdout: &listener{x, frame.NewDecoder(x)}, Stderr: &x.stderr})
+		x.exit = t.Runner.Run(ctx, Cmd{Args: t.Argv, Stdin: stdinReader, Stdout: &listener{x, frame.NewDecoder(x)}, Stderr: &x.stderr})
 		// Whoever writes to a stdin that nobody reads any more must not wait for ever.
 		stdinReader.CloseWithError(io.ErrClosedPipe)
 		close(x.exited)
@@ -207,7 +208,7 @@ func (x *call) greet(ctx context.Context) (frame.Hello, error) {
 	if hello.Protocol != frame.Protocol {
 		return hello, fmt.Errorf("%w: it speaks protocol %d, not %d", ErrWrongAgent, hello.Protocol, frame.Protocol)
 	}
-	if want := x.opts.ExpectAgent; want != "" && want != hello.SHA256 {
+	if want := x.opts.expectAgent; want != "" && want != hello.SHA256 {
 		return hello, fmt.Errorf("%w: its sha256 is %s, not %s", ErrWrongAgent, hello.SHA256, want)
 	}
 	return hello, nil

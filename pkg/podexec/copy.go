@@ -20,8 +20,6 @@ const corruptRestarts = 2
 
 // CopyOptions are the details of CopyFrom and CopyTo.
 type CopyOptions struct {
-	// ExpectAgent is as in CallOptions.
-	ExpectAgent string
 	// Progress is told how many bytes are over, which falls when something has to be sent again. total is 0 until it is
 	// known.
 	Progress func(done, total int64)
@@ -39,25 +37,25 @@ type Copied struct {
 	Retries int
 }
 
-// CopyFrom copies the file remote, which must be at rest, through the agent whose command line is argv. After a cut it
+// CopyFrom copies the file remote, which must be at rest: that of a node, such as a key that a snapshot needs. After a cut it
 // continues where it stopped; the checksum of the whole file proves that the pieces fit. It gives up after
 // Timing.Attempts failures in a row that brought nothing. dst may hold stale bytes after Copied.Size.
-func (c *Client) CopyFrom(ctx context.Context, t Target, argv []string, remote string, dst io.WriterAt, opts CopyOptions) (*Copied, error) {
-	x := &copyFrom{c: c, t: t, argv: argv, remote: remote, dst: dst, opts: opts, hash: sha256.New()}
-	copied, err := c.persist(ctx, x, opts)
+func (t Talk) CopyFrom(ctx context.Context, remote string, dst io.WriterAt, opts CopyOptions) (*Copied, error) {
+	x := &copyFrom{t: t, remote: remote, dst: dst, opts: opts, hash: sha256.New()}
+	copied, err := t.persist(ctx, x, opts)
 	if err != nil {
-		return nil, fmt.Errorf("copy %s from %v: %w", remote, t, err)
+		return nil, fmt.Errorf("copy %s from %v: %w", remote, t.Runner, err)
 	}
 	return copied, nil
 }
 
 // CopyTo copies size bytes of src to the file remote, which appears, complete and synced, only once its checksum agrees.
 // It continues and gives up like CopyFrom.
-func (c *Client) CopyTo(ctx context.Context, t Target, argv []string, src io.ReaderAt, size int64, remote string, opts CopyOptions) (*Copied, error) {
-	x := &copyTo{c: c, t: t, argv: argv, remote: remote, src: src, size: size, opts: opts}
-	copied, err := c.persist(ctx, x, opts)
+func (t Talk) CopyTo(ctx context.Context, src io.ReaderAt, size int64, remote string, opts CopyOptions) (*Copied, error) {
+	x := &copyTo{t: t, remote: remote, src: src, size: size, opts: opts}
+	copied, err := t.persist(ctx, x, opts)
 	if err != nil {
-		return nil, fmt.Errorf("copy to %s in %v: %w", remote, t, err)
+		return nil, fmt.Errorf("copy to %s in %v: %w", remote, t.Runner, err)
 	}
 	return copied, nil
 }
@@ -71,8 +69,8 @@ type resumable interface {
 }
 
 // persist tries until the copy is done, a failure is final, or nothing moves any more.
-func (c *Client) persist(ctx context.Context, x resumable, opts CopyOptions) (*Copied, error) {
-	pause := newBackoff(c.Timing)
+func (t Talk) persist(ctx context.Context, x resumable, opts CopyOptions) (*Copied, error) {
+	pause := newBackoff(t.Timing)
 	retries, barren, corrupt := 0, 0, 0
 	for {
 		copied, moved, err := x.attempt(ctx)
@@ -94,7 +92,7 @@ func (c *Client) persist(ctx context.Context, x resumable, opts CopyOptions) (*C
 		} else if barren++; moved > 0 {
 			barren = 0
 			pause.reset()
-		} else if barren >= c.Timing.Attempts {
+		} else if barren >= t.Timing.Attempts {
 			return nil, fmt.Errorf("gave up after %d attempts that brought nothing: %w", barren, err)
 		}
 		if opts.Retried != nil {
@@ -113,9 +111,7 @@ func isCorrupt(err error) bool {
 }
 
 type copyFrom struct {
-	c      *Client
-	t      Target
-	argv   []string
+	t      Talk
 	remote string
 	dst    io.WriterAt
 	opts   CopyOptions
@@ -130,11 +126,10 @@ func (x *copyFrom) restart() { x.offset, x.hash = 0, sha256.New() }
 func (x *copyFrom) attempt(ctx context.Context) (*Copied, int64, error) {
 	before := x.offset
 	sink := io.NewOffsetWriter(x.dst, x.offset)
-	reply, err := x.c.Call(ctx, x.t, x.argv, Request{frame.RequestRead, frame.ReadRequest{Path: x.remote, Offset: x.offset}}, CallOptions{
-		Sink:        sink,
-		ExpectAgent: x.opts.ExpectAgent,
-		Progress:    x.learnSize,
-		seed:        x.hash,
+	reply, err := x.t.Call(ctx, Request{frame.RequestRead, frame.ReadRequest{Path: x.remote, Offset: x.offset}}, CallOptions{
+		Sink:     sink,
+		Progress: x.learnSize,
+		seed:     x.hash,
 		moved: func(n int64) {
 			x.offset += n
 			if x.opts.Progress != nil {
@@ -165,9 +160,7 @@ func (x *copyFrom) learnSize(p json.RawMessage) {
 }
 
 type copyTo struct {
-	c      *Client
-	t      Target
-	argv   []string
+	t      Talk
 	remote string
 	src    io.ReaderAt
 	size   int64
@@ -194,9 +187,8 @@ func (x *copyTo) attempt(ctx context.Context) (*Copied, int64, error) {
 	}
 	sent := x.offset
 	request := Request{frame.RequestWrite, frame.WriteRequest{Path: x.remote, Offset: x.offset, Size: x.size, Mode: mode}}
-	reply, err := x.c.Call(ctx, x.t, x.argv, request, CallOptions{
+	reply, err := x.t.Call(ctx, request, CallOptions{
 		Upload:       io.NewSectionReader(x.src, x.offset, x.size-x.offset),
-		ExpectAgent:  x.opts.ExpectAgent,
 		uploadPrefix: io.NewSectionReader(x.src, 0, x.offset),
 		moved: func(n int64) {
 			sent += n
@@ -249,7 +241,7 @@ func (x *copyTo) findOffset(ctx context.Context) (*Copied, error) {
 
 func (x *copyTo) stat(ctx context.Context, sum bool) (*frame.StatReply, error) {
 	request := Request{frame.RequestStat, frame.StatRequest{Path: x.remote, Sum: sum}}
-	reply, err := x.c.Call(ctx, x.t, x.argv, request, CallOptions{ExpectAgent: x.opts.ExpectAgent})
+	reply, err := x.t.Call(ctx, request, CallOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -50,16 +50,16 @@ func openAgent(ctx context.Context, c *Clients, m controlplane.Member, o Options
 	}
 	l := &agentLink{clients: c, member: m, opts: o, endpoint: agentEndpoint(m, o)}
 	if err := l.start(ctx); err != nil {
-		return nil, errors.Join(err, closeDetached(ctx, l))
+		return nil, errors.Join(err, Release(ctx, l))
 	}
 	return l, nil
 }
 
-// closeDetached cleans up although ctx may be over.
-func closeDetached(ctx context.Context, l Link) error {
+// Release removes what a way made, although ctx may be over, but not for ever. Its error is a CleanupError.
+func Release(ctx context.Context, made interface{ Close(context.Context) error }) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	if err := l.Close(ctx); err != nil {
+	if err := made.Close(ctx); err != nil {
 		return &CleanupError{err}
 	}
 	return nil
@@ -186,7 +186,7 @@ func (l *agentLink) waitRunning(whole context.Context) error {
 			return fmt.Errorf("wait for utility pod %s: it was deleted by someone else", l.target.Pod)
 		case err != nil && ctx.Err() == nil:
 			last = err.Error()
-		case err == nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil:
+		case err == nil && running(pod):
 			return nil
 		case err == nil:
 			if t := podTrouble(pod); strings.Contains(t, "exec format error") {
@@ -217,8 +217,8 @@ func describe(p *corev1.Pod) string {
 			return strings.TrimSpace(c.Reason + " " + c.Message)
 		}
 	}
-	if len(p.Status.ContainerStatuses) > 0 {
-		if w := p.Status.ContainerStatuses[0].State.Waiting; w != nil {
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil {
 			return strings.TrimSpace(w.Reason + " " + w.Message)
 		}
 	}
@@ -275,13 +275,13 @@ func Remove(ctx context.Context, c *Clients, namespace, name string) error {
 }
 
 // talk is how the agent in this pod is spoken with.
-func (l *agentLink) talk() *talk {
-	return &talk{exec: l.clients.Exec, target: l.target, argv: []string{agentPath}, sha256: l.sha256}
+func (l *agentLink) talk() podexec.Talk {
+	return l.clients.Exec.Talk(l.target, []string{agentPath}, l.sha256)
 }
 
 // call holds one proven conversation with the agent and decodes its reply.
 func (l *agentLink) call(ctx context.Context, name string, body any, sink io.Writer, progress func(agentapi.SnapshotProgress), into any) error {
-	reply, err := l.talk().call(ctx, name, body, podexec.CallOptions{
+	reply, err := l.talk().Call(ctx, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
 		Sink: sink,
 		Progress: func(raw json.RawMessage) {
 			var p agentapi.SnapshotProgress

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/answer"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 )
 
@@ -20,11 +20,11 @@ type connLink struct {
 func (l *connLink) Way() Way { return l.way }
 
 func (l *connLink) Query(ctx context.Context, q Question) (*agentapi.QueryReply, error) {
-	return agent.Query(ctx, l.conn, q.request(agentapi.Endpoint{}))
+	return answer.Query(ctx, l.conn, q.request(agentapi.Endpoint{}))
 }
 
 func (l *connLink) Snapshot(ctx context.Context, compress bool, w io.Writer, progress func(agentapi.SnapshotProgress)) (*agentapi.SnapshotReply, error) {
-	return agent.Snapshot(ctx, l.conn, compress, w, progress)
+	return answer.Snapshot(ctx, l.conn, compress, w, progress)
 }
 
 func (l *connLink) Close(context.Context) error {

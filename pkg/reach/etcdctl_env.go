@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // etcdctl refuses a flag whose variable is in its environment. What the pod
@@ -61,7 +61,7 @@ func (l *execLink) preset() map[string]bool {
 	if l.member.Object == nil {
 		return set
 	}
-	for _, c := range controlplane.Containers(&l.member.Object.Spec) {
+	for _, c := range program.Containers(&l.member.Object.Spec) {
 		if c.Name != l.member.Container {
 			continue
 		}

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -91,7 +92,7 @@ func TestEtcdctl(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			for _, m := range []*etcdtest.Member{c.Members[0], learner} {
-				sameAnswers(t, ctx, m)
+				sameAnswers(t, ctx, minor, m)
 			}
 
 			rev := func(n int64) *int64 { return &n }
@@ -117,7 +118,7 @@ func TestEtcdctl(t *testing.T) {
 	}
 }
 
-func sameAnswers(t *testing.T, ctx context.Context, m *etcdtest.Member) {
+func sameAnswers(t *testing.T, ctx context.Context, minor string, m *etcdtest.Member) {
 	t.Helper()
 	q := Question{Status: true, Members: true, Alarms: true}
 	conn, err := OpenDirect(ctx, DirectConfig{Endpoint: m.Endpoint})
@@ -128,7 +129,15 @@ func sameAnswers(t *testing.T, ctx context.Context, m *etcdtest.Member) {
 	if conn.Way() != Direct {
 		t.Errorf("way %s", conn.Way())
 	}
-	want, err := conn.Query(ctx, Question{Status: true})
+	var want *agentapi.QueryReply
+	err = await.Until(ctx, 30*time.Second, "etcd has written its storage version", func(ctx context.Context) (_ string, _ bool, err error) {
+		want, err = conn.Query(ctx, Question{Status: true}) // 3.5 has none
+		if err != nil {
+			return "", false, err
+		}
+		st := want.Status
+		return st.StorageVersion + " of etcd " + st.Version, minor == "3.5" || strings.HasPrefix(st.StorageVersion, minor+"."), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

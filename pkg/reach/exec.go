@@ -11,8 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/rand"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/agent"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/answer"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
@@ -148,7 +148,7 @@ func (l *execLink) Snapshot(ctx context.Context, compress bool, w io.Writer, pro
 		return nil, err
 	}
 	path := "/tmp/kubectl-etcd-" + rand.String(8) + ".db"
-	reply, err := agent.Pump(compress, w, func(w io.Writer) error {
+	reply, err := answer.Pump(compress, w, func(w io.Writer) error {
 		return l.saveAndRead(ctx, path, w, func(done int64) {
 			progress(agentapi.SnapshotProgress{Done: done, Total: max(before.Status.DBSize, done)})
 		})

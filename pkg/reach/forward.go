@@ -19,6 +19,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 )
 
 // forwardable says whether a port-forward can serve this member: it listens on
@@ -112,7 +113,7 @@ func forwardAsServers(ctx context.Context, c *Clients, m controlplane.Member, o 
 func forwardAs(ctx context.Context, c *Clients, m controlplane.Member, refs controlplane.TLSRefs, o Options) (Link, error) {
 	o.TLS = &etcd.TLS{}
 	for _, f := range []struct {
-		ref  controlplane.FileRef
+		ref  program.FileRef
 		into *[]byte
 	}{{refs.CA, &o.TLS.CA}, {refs.Cert, &o.TLS.Cert}, {refs.Key, &o.TLS.Key}} {
 		if f.ref.Name == "" {
@@ -196,7 +197,7 @@ type noFileError struct{ path, why string }
 func (e *noFileError) Error() string { return fmt.Sprintf("the file %s %s", e.path, e.why) }
 
 // readRef reads one key; nil where the object has none of that name.
-func readRef(ctx context.Context, c *Clients, r controlplane.FileRef) ([]byte, error) {
+func readRef(ctx context.Context, c *Clients, r program.FileRef) ([]byte, error) {
 	var b []byte
 	var ok bool
 	if r.Kind == "ConfigMap" {

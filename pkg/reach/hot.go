@@ -16,6 +16,15 @@ import (
 // one conversation. Closing orders calls it off, and etcd runs on.
 func (s *Stage) Hot(ctx context.Context, r datadir.HotRequest, orders <-chan datadir.Order, tell func(datadir.HotState)) (*datadir.Switched, error) {
 	r.Place = s.place
+	done, err := Hot(ctx, s.link.talk(), r, orders, tell)
+	if err != nil {
+		return nil, fmt.Errorf("member %s: %w", s.link.member.Name, err)
+	}
+	return done, nil
+}
+
+// Hot is that conversation with any agent.
+func Hot(ctx context.Context, talk podexec.Talk, r datadir.HotRequest, orders <-chan datadir.Order, tell func(datadir.HotState)) (*datadir.Switched, error) {
 	lines, to := io.Pipe()
 	defer lines.Close()
 	over, end := context.WithCancel(ctx)
@@ -36,7 +45,7 @@ func (s *Stage) Hot(ctx context.Context, r datadir.HotRequest, orders <-chan dat
 			}
 		}
 	}()
-	reply, err := s.link.talk().call(ctx, agentapi.RequestHot, r, podexec.CallOptions{
+	reply, err := talk.Call(ctx, podexec.Request{Name: agentapi.RequestHot, Body: r}, podexec.CallOptions{
 		Upload: lines, UploadOver: func() { _ = lines.CloseWithError(errOver) },
 		Progress: func(raw json.RawMessage) {
 			var st datadir.HotState
@@ -46,11 +55,11 @@ func (s *Stage) Hot(ctx context.Context, r datadir.HotRequest, orders <-chan dat
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("member %s: %w", s.link.member.Name, err)
+		return nil, err
 	}
 	done := &datadir.Switched{}
 	if err := json.Unmarshal(reply.Extra, done); err != nil {
-		return nil, fmt.Errorf("member %s: read the agent's reply: %w", s.link.member.Name, err)
+		return nil, fmt.Errorf("read the agent's reply: %w", err)
 	}
 	return done, nil
 }

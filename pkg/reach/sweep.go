@@ -3,6 +3,7 @@ package reach
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,8 @@ type Leftover struct {
 	Created     time.Time `json:"created"`
 	// Running: a pod whose container runs, so perhaps a backup of somebody else.
 	Running bool `json:"running"`
+	// Revision is etcd's when it was last written; 0: not known.
+	Revision int64 `json:"-"`
 }
 
 // goesBy is how long an object that is being deleted may take; after that it is
@@ -39,7 +42,8 @@ func Leftovers(ctx context.Context, c *Clients, namespace string) ([]Leftover, e
 		if o.DeletionTimestamp != nil && time.Since(o.DeletionTimestamp.Time) < goesBy {
 			return
 		}
-		out = append(out, Leftover{Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation], OperationID: o.Labels[labelOperationID],
+		revision, _ := strconv.ParseInt(o.ResourceVersion, 10, 64)
+		out = append(out, Leftover{Revision: revision, Kind: kind, Namespace: o.Namespace, Name: o.Name, Operation: o.Labels[labelOperation], OperationID: o.Labels[labelOperationID],
 			Member: o.Labels[labelMember], Created: o.CreationTimestamp.UTC(), Running: running})
 	}
 	pods, err := c.Core.Pods(namespace).List(ctx, sel)

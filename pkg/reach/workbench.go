@@ -31,17 +31,17 @@ func Rehearse(ctx context.Context, c *Clients, m controlplane.Member, o Options,
 		return nil, err
 	}
 	defer func() {
-		if cerr := closeDetached(ctx, link); cerr != nil {
+		if cerr := Release(ctx, link); cerr != nil {
 			err = errors.Join(err, cerr)
 		}
 	}()
 	l := link.(*agentLink)
 	path := scratchDir + "/snapshot.db"
 	progress("upload")
-	if err := l.talk().copyTo(ctx, src, size, path, nil); err != nil {
+	if _, err := l.talk().CopyTo(ctx, src, size, path, podexec.CopyOptions{}); err != nil {
 		return nil, err
 	}
-	reply, err := l.talk().call(ctx, agentapi.RequestRehearse, agentapi.RehearseRequest{Path: path, Raw: raw}, podexec.CallOptions{
+	reply, err := l.talk().Call(ctx, podexec.Request{Name: agentapi.RequestRehearse, Body: agentapi.RehearseRequest{Path: path, Raw: raw}}, podexec.CallOptions{
 		Progress: func(b json.RawMessage) {
 			var step string
 			if json.Unmarshal(b, &step) == nil {

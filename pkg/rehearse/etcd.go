@@ -16,6 +16,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/child"
 )
 
 const (
@@ -24,8 +26,7 @@ const (
 	// etcd wants a port in the name of a socket too.
 	clientSocket, peerSocket = "client.sock:0", "peer.sock:0"
 
-	askTimeout  = 30 * time.Second
-	stopTimeout = 10 * time.Second
+	askTimeout = 30 * time.Second
 )
 
 // place is where the etcd of a rehearsal is: its folder, the folder of its sockets, and what it listens on.
@@ -78,68 +79,28 @@ func (p place) endpoint() string {
 
 // server is a running etcd.
 type server struct {
-	cmd      *exec.Cmd
-	log      *lastLines
+	*child.Process
 	endpoint string
 	identity *identity
-	// done is closed when the process is gone; err says how it ended.
-	done chan struct{}
-	err  error
 }
 
 // startEtcd starts etcd on the restored data, with TLS where there is an identity.
 func startEtcd(program string, p place, quota int64, id *identity) (*server, error) {
-	s := &server{log: &lastLines{}, endpoint: p.endpoint(), identity: id, done: make(chan struct{})}
-	// Not CommandContext: when ctx ends, stop is called, which waits too.
-	s.cmd = exec.Command(program, "--name", memberName, "--data-dir", filepath.Join(p.dir, dataDir),
+	cmd := exec.Command(program, "--name", memberName, "--data-dir", filepath.Join(p.dir, dataDir),
 		"--listen-client-urls", p.client, "--advertise-client-urls", p.client,
 		"--listen-peer-urls", p.peer, "--initial-advertise-peer-urls", p.peer,
 		"--initial-cluster", memberName+"="+p.peer, "--initial-cluster-token", "kubectl-etcd-rehearsal",
 		"--quota-backend-bytes", strconv.FormatInt(quota, 10), "--logger", "zap")
 	if id != nil {
-		s.cmd.Args = append(s.cmd.Args, id.args...)
+		cmd.Args = append(cmd.Args, id.args...)
 	}
-	s.cmd.Dir = p.sockets
-	s.cmd.Env = environment()
-	s.cmd.WaitDelay = 5 * time.Second
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	dieWithParent(s.cmd)
-	started := make(chan error)
-	go func() {
-		// The kernel ties the process to the thread that started it, so that thread must live as long.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := s.cmd.Start()
-		started <- err
-		if err == nil {
-			s.err = s.cmd.Wait()
-		}
-		close(s.done)
-	}()
-	if err := <-started; err != nil {
+	cmd.Dir = p.sockets
+	cmd.Env = environment()
+	process, err := child.Start(cmd)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
-	return s, nil
-}
-
-// runLocked runs a command on a thread of its own, for dieWithParent.
-func runLocked(cmd *exec.Cmd) error {
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		result <- cmd.Run()
-	}()
-	return <-result
-}
-
-// stop ends etcd and waits until it is gone, so that its folder can be removed. Nothing of its data is needed again.
-func (s *server) stop() {
-	_ = s.cmd.Process.Kill()
-	select {
-	case <-s.done:
-	case <-time.After(stopTimeout): // a process that waits for a broken disk cannot even be killed
-	}
+	return &server{process, p.endpoint(), id}, nil
 }
 
 // waitHealthy waits until etcd has a leader and answers a read.
@@ -148,7 +109,7 @@ func (s *server) waitHealthy(ctx context.Context, timeout time.Duration) (*clien
 	defer cancel()
 	go func() {
 		select {
-		case <-s.done:
+		case <-s.Done():
 			cancel()
 		case <-ctx.Done():
 		}
@@ -182,10 +143,10 @@ func (s *server) waitHealthy(ctx context.Context, timeout time.Duration) (*clien
 // whyNot says why etcd did not answer before ctx ended, which it also does when etcd ends.
 func (s *server) whyNot(ctx context.Context, asked error) error {
 	select {
-	case <-s.done:
-		return fmt.Errorf("%w: it ended (%v); its last words: %s", ErrStart, s.err, s.log.last())
+	case <-s.Done():
+		return fmt.Errorf("%w: %s", ErrStart, s.Ended())
 	default:
-		return fmt.Errorf("%w: %w (%v); its last words: %s", ErrStart, context.Cause(ctx), asked, s.log.last())
+		return fmt.Errorf("%w: %w (%v); %s", ErrStart, context.Cause(ctx), asked, s.LastWords())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -21,10 +22,11 @@ import (
 const rootUser = "root"
 
 // identity makes us root at an etcd whose authentication is on, without any password: such an etcd believes the common
-// name in a client certificate of the CA that it was started with, and this one is started by us. The CA and our own key
-// never leave this process; etcd's key is in dir, which is removed.
+// name in a client certificate of the CA that it was started with, and this one is started by us. The CA's key
+// never leaves this process, and our own only for a Served's other clients; etcd's key is in dir, which is removed.
 type identity struct {
 	args   []string // etcd's
+	ca     string   // its file
 	client *tls.Config
 }
 
@@ -42,29 +44,36 @@ func newIdentity(dir string) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	id := &identity{ca: filepath.Join(dir, "ca.crt")}
+	if err := writePEM(id.ca, "CERTIFICATE", ca.cert.Raw); err != nil {
+		return nil, err
+	}
+	certFile, keyFile, err := writePair(filepath.Join(dir, "server"), server)
 	if err != nil {
-		return nil, fmt.Errorf("encode key: %w", err)
+		return nil, err
 	}
-	id := &identity{args: []string{"--client-cert-auth"}}
-	for _, f := range []struct {
-		flag, name, kind string
-		der              []byte
-	}{
-		{"--trusted-ca-file", "ca.crt", "CERTIFICATE", ca.cert.Raw},
-		{"--cert-file", "server.crt", "CERTIFICATE", server.Certificate[0]},
-		{"--key-file", "server.key", "PRIVATE KEY", key},
-	} {
-		path := filepath.Join(dir, f.name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der}), 0o600); err != nil {
-			return nil, fmt.Errorf("write certificate: %w", err)
-		}
-		id.args = append(id.args, f.flag, path)
-	}
+	id.args = []string{"--client-cert-auth", "--trusted-ca-file", id.ca, "--cert-file", certFile, "--key-file", keyFile}
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	id.client = &tls.Config{Certificates: []tls.Certificate{client}, RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return id, nil
+}
+
+// writePair writes a certificate and its key, only the user's.
+func writePair(path string, c tls.Certificate) (certFile, keyFile string, err error) {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return "", "", fmt.Errorf("encode key: %w", err)
+	}
+	certFile, keyFile = path+".crt", path+".key"
+	return certFile, keyFile, errors.Join(writePEM(certFile, "CERTIFICATE", c.Certificate[0]), writePEM(keyFile, "PRIVATE KEY", key))
+}
+
+func writePEM(path, kind string, der []byte) error {
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		return fmt.Errorf("write certificate: %w", err)
+	}
+	return nil
 }
 
 type authority struct {

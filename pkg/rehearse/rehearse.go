@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -94,93 +92,23 @@ type Result struct {
 }
 
 // Run rehearses a restore. Whatever happens, etcd is stopped and the temporary folder is removed before it returns.
-func Run(ctx context.Context, c Config) (_ *Result, err error) {
+func Run(ctx context.Context, c Config) (*Result, error) {
 	begin := time.Now()
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			err = fmt.Errorf("rehearse restore: %w", err)
-		}
-	}()
-	if c.Progress == nil {
-		c.Progress = func(string) {}
+	s, err := serve(ctx, c)
+	if err == nil {
+		s.config.Progress("compare")
+		err = errors.Join(compare(ctx, s.Client, s.Endpoint, s.Report, &s.result), s.Close())
 	}
-	tools, err := findTools(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, failed(ctx, "rehearse restore", err)
 	}
-	report := c.Report
-	if report == nil {
-		c.Progress("verify")
-		if report, err = verify.File(ctx, c.Snapshot, verify.Options{Raw: c.Raw, TempDir: c.Dir}); err != nil {
-			return nil, err
-		}
-	}
-	dir, err := makeDir(c)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if removeErr := os.RemoveAll(dir); removeErr != nil && err == nil {
-			err = fmt.Errorf("remove temporary folder: %w", removeErr)
-		}
-	}()
-	r := &Result{EtcdVersion: tools.etcdVersion, RestoreTool: filepath.Base(tools.restore), RestoreToolVersion: tools.restoreVersion}
-	if err := rehearse(ctx, c, tools, report, dir, r); err != nil {
-		return nil, err
-	}
-	r.Total = time.Since(begin)
-	return r, nil
+	s.result.Total = time.Since(begin)
+	return &s.result, nil
 }
 
-func rehearse(ctx context.Context, c Config, tools tools, report *verify.Report, dir string, r *Result) error {
-	plain, took, err := unpack(ctx, c, dir)
-	if err != nil {
-		return err
+func failed(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	r.Unpack = took
-
-	c.Progress("restore")
-	place, err := choosePlace(dir, report.AuthEnabled)
-	if err != nil {
-		return err
-	}
-	defer place.remove()
-	var id *identity
-	if report.AuthEnabled {
-		if id, err = newIdentity(dir); err != nil {
-			return err
-		}
-	}
-	started := time.Now()
-	if err := restore(ctx, tools, plain, place, report.Raw); err != nil {
-		return err
-	}
-	r.Restore = time.Since(started)
-	c.Progress("start")
-	quota := c.QuotaBytes
-	if quota == 0 {
-		quota = max(minQuota, 2*report.DBSize)
-	}
-	timeout := c.StartTimeout
-	if timeout == 0 {
-		timeout = defaultStartTimeout
-	}
-	started = time.Now()
-	server, err := startEtcd(tools.etcd, place, quota, id)
-	if err != nil {
-		return err
-	}
-	defer server.stop()
-	client, err := server.waitHealthy(ctx, timeout)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	r.Start = time.Since(started)
-
-	c.Progress("compare")
-	return compare(ctx, client, server.endpoint, report, r)
+	return fmt.Errorf("%s: %w", what, err)
 }

@@ -2,10 +2,9 @@ package rehearse
 
 import (
 	"context"
-	"fmt"
 	"os/exec"
-	"path/filepath"
-	"time"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/child"
 )
 
 // Tool is one of etcd's own programs.
@@ -30,13 +29,5 @@ func (t Tool) Run(ctx context.Context, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, t.Path, args...)
 	cmd.Dir = dir
 	cmd.Env = environment()
-	dieWithParent(cmd)
-	// A killed tool leaves no one who could hold its output open; this is for the case that one does.
-	cmd.WaitDelay = 5 * time.Second
-	var log lastLines
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := runLocked(cmd); err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(t.Path), err, log.last())
-	}
-	return nil
+	return child.Run(cmd)
 }

@@ -24,30 +24,8 @@ import (
 // What of a snapshot can be in the way of the cluster that is restored from it. None of it is changed: it is named, with the
 // command that mends it.
 
-const (
-	masterLeases  = "/masterleases/"
-	storedSecrets = "/secrets/"
-	tokenType     = corev1.SecretTypeServiceAccountToken
-)
-
-// webhookKinds are how keys name them, and what people call them.
-var webhookKinds = map[string]string{
-	"/validatingwebhookconfigurations/": "ValidatingWebhookConfiguration",
-	"/mutatingwebhookconfigurations/":   "MutatingWebhookConfiguration",
-}
-
-// telling chooses what is looked at.
-func telling(key, value []byte) bool {
-	for kind := range webhookKinds {
-		if bytes.Contains(key, []byte(kind)) {
-			return true
-		}
-	}
-	return bytes.Contains(key, []byte(masterLeases)) || bytes.Contains(key, []byte(storedSecrets)) && bytes.Contains(value, []byte(tokenType))
-}
-
 // aftermath tells what will be in the way.
-func (sc *scene) aftermath(ctx context.Context, c controlplane.Client, p controlplane.ControlPlane, r *verify.Report) []string {
+func (sc *Scene) aftermath(ctx context.Context, c controlplane.Client, p controlplane.ControlPlane, r *verify.Report) []string {
 	return slices.Concat(sc.unreadable(ctx, c, r), sc.probed(p, r), webhooks(r), sc.voidTokens(ctx, c, r), deadAddresses(p, r))
 }
 
@@ -145,7 +123,7 @@ func failClosed(value []byte, part string) (services []string, patch string) {
 
 // voidTokens names the tokens in Secrets that were signed by a key which the API servers do not have any more. Where one of their
 // keys is not known, nothing can be said.
-func (sc *scene) voidTokens(ctx context.Context, c controlplane.Client, r *verify.Report) []string {
+func (sc *Scene) voidTokens(ctx context.Context, c controlplane.Client, r *verify.Report) []string {
 	signed := map[string][]string{} // by the key's id
 	for _, key := range keysOf(r, storedSecrets) {
 		var s corev1.Secret
@@ -169,7 +147,7 @@ func (sc *scene) voidTokens(ctx context.Context, c controlplane.Client, r *verif
 			continue
 		}
 		secrets := signed[id]
-		ns, name := splitName(secrets[0])
+		ns, name, _ := strings.Cut(secrets[0], "/")
 		notes = append(notes, fmt.Sprintf("%d tokens of service accounts in the snapshot are signed by a key that no API server has any more (%s), and will be void: Secrets %s; have each made anew, in the restored cluster: kubectl patch -n %s secret %s --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/token\"}]'",
 			len(secrets), id, several(secrets), ns, name))
 	}
@@ -193,8 +171,8 @@ func keyID(token []byte) string {
 }
 
 // accountKeys are the ids of the keys by which the API servers know service accounts' tokens; false where they are not all known.
-func (sc *scene) accountKeys(ctx context.Context, c controlplane.Client) (ids []string, all bool) {
-	for _, w := range sc.writers {
+func (sc *Scene) accountKeys(ctx context.Context, c controlplane.Client) (ids []string, all bool) {
+	for _, w := range sc.Writers {
 		if _, ok := w.APIServerPort(); !ok {
 			continue
 		}

@@ -175,7 +175,7 @@ func TestVoidTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			notes := (&scene{writers: c.writers}).voidTokens(t.Context(), client, r)
+			notes := (&Scene{Writers: c.writers}).voidTokens(t.Context(), client, r)
 			if !c.void && len(notes) > 0 || c.void && (len(notes) != 1 || !strings.Contains(notes[0], "2 tokens of service accounts in the snapshot are signed by a key that no API server has any more") ||
 				!strings.Contains(notes[0], "Secrets apps/old, apps/older; ") || !strings.Contains(notes[0], `kubectl patch -n apps secret old --type=json -p '[{"op":"remove","path":"/data/token"}]'`)) {
 				t.Errorf("%q", notes)

@@ -5,37 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
-
-// cachesFor is how long an API server has to notice that its caches are void: they do within seconds.
-var cachesFor = 30 * time.Second
 
 // caches proves that every API server has read everything anew, and restarts one that has not: it would serve for ever
 // what is no longer there. What cannot be asked is told, and stops nothing. The objects are counted before that, since somebody
 // may compact etcd soon; but with a revision that the user chose only after it: a cache may know that one of another history.
-func (r *run) caches(ctx context.Context, _ *plan.Task) error {
-	if !r.sh.BumpAsked {
+func (r *Run) caches(ctx context.Context, _ *plan.Task) error {
+	if !r.Shared.BumpAsked {
 		if err := r.count(ctx); err != nil {
 			return err
 		}
 	}
-	if err := r.freshen(ctx); err != nil || !r.sh.BumpAsked {
+	if err := r.freshen(ctx); err != nil || !r.Shared.BumpAsked {
 		return err
 	}
 	return r.count(ctx)
 }
 
-func (r *run) freshen(ctx context.Context) error {
-	for _, s := range r.sh.Access.Servers {
-		w, err := parseWorkload(s.Object)
+func (r *Run) freshen(ctx context.Context) error {
+	for _, s := range r.Shared.Access.Servers {
+		w, err := site.ParseWorkload(s.Object)
 		if err != nil {
 			return err
 		}
-		pods, err := r.c.Pods(ctx, w)
+		pods, err := r.Cluster.Pods(ctx, w)
 		if err != nil {
 			return err
 		}
@@ -49,14 +46,14 @@ func (r *run) freshen(ctx context.Context) error {
 			}
 			var stale *staleError
 			if !errors.As(err, &stale) {
-				r.d.Report.Warn("%v", err)
+				r.Deps.Report.Warn("%v", err)
 				continue
 			}
-			r.d.Report.Warn("pod %s of %s has not read its %s anew: it is restarted", p.Name, w, stale.kind)
-			if err := r.c.DeletePod(ctx, w, p, nil); err != nil {
+			r.Deps.Report.Warn("pod %s of %s has not read its %s anew: it is restarted", p.Name, w, stale.kind)
+			if err := r.Restart(ctx, w, p); err != nil {
 				return err
 			}
-			if err := r.ready(ctx, w); err != nil {
+			if err := r.Ready(ctx, w); err != nil {
 				return err
 			}
 		}
@@ -76,15 +73,15 @@ func (e *staleError) Error() string {
 
 // fresh waits until a pod's caches are of the restored history. Theirs is, by the computed bump, above all that was
 // seen before; with a bump that the user chose, a cache can also be of a future that is no longer.
-func (r *run) fresh(ctx context.Context, w workload, pod string, port int) error {
-	low, high := r.sh.Snapshot.Revision+r.sh.Bump, int64(math.MaxInt64)
+func (r *Run) fresh(ctx context.Context, w site.Workload, pod string, port int) error {
+	low, high := r.Shared.Snapshot.Revision+r.Shared.Bump, int64(math.MaxInt64)
 	var stale error // what a whole answer has last said, whatever came after it
-	err := await.Until(ctx, cachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
-		revisions, err := r.c.Cached(ctx, *r.sh.Access, w.namespace, pod, port)
+	err := await.Until(ctx, r.CachesFor, "pod "+pod+" of "+w.String()+" has read everything anew", func(ctx context.Context) (string, bool, error) {
+		revisions, err := r.API.Cached(ctx, *r.Shared.Access, w.Namespace, pod, port)
 		if err != nil {
 			return "", false, err
 		}
-		if r.sh.BumpAsked {
+		if r.Shared.BumpAsked {
 			if high, err = r.live(ctx); err != nil {
 				return "", false, err
 			}
@@ -104,8 +101,8 @@ func (r *run) fresh(ctx context.Context, w workload, pod string, port int) error
 }
 
 // live is the members' revision now.
-func (r *run) live(ctx context.Context) (int64, error) {
-	s, err := r.survey(ctx)
+func (r *Run) live(ctx context.Context) (int64, error) {
+	s, err := r.Survey(ctx)
 	if err != nil {
 		return 0, err
 	}

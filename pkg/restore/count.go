@@ -7,26 +7,24 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 )
 
-// countFor is how long an API server may be too busy to count.
-var countFor = 15 * time.Second
-
 // count compares what an API server of the restored cluster shows, at the very revision that was restored, with what the
 // snapshot has. What cannot be asked is told, and stops nothing.
-func (r *run) count(ctx context.Context) error {
-	r.sh.Miscounted = "" // what an earlier try found
-	want := r.sh.Snapshot.Objects
+func (r *Run) count(ctx context.Context) error {
+	r.Shared.Miscounted = "" // what an earlier try found
+	want := r.Shared.Snapshot.Objects
 	if len(want) == 0 {
 		return nil
 	}
-	var got map[string]int64
-	err := await.Until(ctx, countFor, "an API server counts its objects", func(ctx context.Context) (_ string, _ bool, err error) {
-		got, err = r.objects(ctx, r.sh.Snapshot.Revision+r.sh.Bump, slices.Collect(maps.Keys(want)))
+	got := map[string]int64{} // also what an earlier try was told: it is of one moment
+	err := await.Until(ctx, r.CountFor, "an API server counts its objects", func(ctx context.Context) (string, bool, error) {
+		some, err := r.objects(ctx, r.Shared.Snapshot.Revision+r.Shared.Bump, slices.Collect(maps.Keys(want)))
+		maps.Copy(got, some)
 		if errors.Is(err, userapi.ErrCompacted) {
 			err = await.Stop(err)
 		}
@@ -35,8 +33,8 @@ func (r *run) count(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil:
-		r.d.Report.Warn("whether the API shows what the snapshot has is not known: %v", err)
+	case err != nil && len(got) == 0:
+		r.Deps.Report.Warn("whether the API shows what the snapshot has is not known: %v", err)
 		return nil
 	}
 	r.compareCounts(want, got)
@@ -44,29 +42,30 @@ func (r *run) count(ctx context.Context) error {
 }
 
 // objects asks one API server after the other until one answers.
-func (r *run) objects(ctx context.Context, rev int64, kinds []string) (map[string]int64, error) {
-	last := errors.New("no API server has a pod")
-	for _, s := range r.sh.Access.Servers {
-		w, err := parseWorkload(s.Object)
+func (r *Run) objects(ctx context.Context, rev int64, kinds []string) (map[string]int64, error) {
+	some, last := map[string]int64{}, errors.New("no API server has a pod")
+	for _, s := range r.Shared.Access.Servers {
+		w, err := site.ParseWorkload(s.Object)
 		if err != nil {
 			return nil, err
 		}
-		pods, err := r.c.Pods(ctx, w)
+		pods, err := r.Cluster.Pods(ctx, w)
 		if err != nil {
 			return nil, err
 		}
 		for _, p := range pods {
-			got, err := r.c.Objects(ctx, *r.sh.Access, w.namespace, p.Name, s.Port, rev, kinds)
+			got, err := r.API.Objects(ctx, *r.Shared.Access, w.Namespace, p.Name, s.Port, rev, kinds)
 			if err == nil || errors.Is(err, userapi.ErrCompacted) {
 				return got, err
 			}
+			maps.Copy(some, got)
 			last = err
 		}
 	}
-	return nil, last
+	return some, last
 }
 
-func (r *run) compareCounts(want, got map[string]int64) {
+func (r *Run) compareCounts(want, got map[string]int64) {
 	var wrong, silent []string
 	total := int64(0)
 	for _, kind := range slices.Sorted(maps.Keys(want)) {
@@ -80,11 +79,11 @@ func (r *run) compareCounts(want, got map[string]int64) {
 		}
 	}
 	if len(silent) > 0 {
-		r.d.Report.Warn("the API does not say how many it has of: %s", strings.Join(silent, ", "))
+		r.Deps.Report.Warn("the API does not say how many it has of: %s", strings.Join(silent, ", "))
 	}
-	if r.sh.Miscounted = strings.Join(wrong, ", "); len(wrong) > 0 {
-		r.d.Report.Warn("%v: %s", ErrMiscounted, r.sh.Miscounted)
+	if r.Shared.Miscounted = strings.Join(wrong, ", "); len(wrong) > 0 {
+		r.Deps.Report.Warn("%v: %s", site.ErrMiscounted, r.Shared.Miscounted)
 		return
 	}
-	r.d.Report.Step("the API shows what the snapshot has: %d objects of %d kinds", total, len(want)-len(silent))
+	r.Deps.Report.Step("the API shows what the snapshot has: %d objects of %d kinds", total, len(want)-len(silent))
 }

@@ -51,7 +51,7 @@ resources:
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := (&scene{writers: c.writers}).unreadable(t.Context(), client, &verify.Report{Encrypted: c.by})
+			got := (&Scene{Writers: c.writers}).unreadable(t.Context(), client, &verify.Report{Encrypted: c.by})
 			if !slices.EqualFunc(got, c.want, strings.Contains) {
 				t.Errorf("%q", got)
 			}

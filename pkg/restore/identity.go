@@ -7,21 +7,26 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 // sameCluster refuses another cluster's snapshot. The ids of etcd's change with
 // every restore; the UID of the kube-system namespace does not. Of several
 // control planes in one etcd, each has one.
-func (r *run) sameCluster(ctx context.Context) error {
-	if r.src == nil || r.sh.FromOtherCluster {
+func (r *Run) sameCluster(ctx context.Context) error {
+	if r.Source == nil || r.Shared.FromOtherCluster {
 		return nil
 	}
 	const insist = "pass --from-other-cluster to restore it all the same"
-	if ours := identities(r.src.report); len(ours) > 0 {
-		for _, m := range r.sh.Members {
-			st, err := r.asker(ctx, m.Name)
-			if err != nil && r.sh.StageLate && ctx.Err() == nil {
+	if ours := identities(r.Source.report); len(ours) > 0 {
+		for _, m := range r.Shared.Members {
+			st, err := r.Asker(ctx, m.Name)
+			if err != nil && r.Shared.StageLate && ctx.Err() == nil {
 				continue // without a volume it has to know where etcd's pod is
 			}
 			if err != nil {
@@ -32,15 +37,35 @@ func (r *run) sameCluster(ctx context.Context) error {
 				continue // down, or encrypted: another may tell
 			}
 			if why := otherCluster(ours, live); why != "" {
-				return refuse(insist, "restore %s: the snapshot is of another cluster (%s)", r.op.Target, why)
+				return site.Refuse(insist, "restore %s: the snapshot is of another cluster (%s)", r.Operation.Target, why)
 			}
 			return nil
 		}
 	}
-	if side := r.src.sidecar; side != nil && side.Source.Namespace == r.sh.Namespace && side.Source.Name == r.sh.Name {
+	if side := r.Source.sidecar; side != nil && side.Source.Namespace == r.Shared.Namespace && side.Source.Name == r.Shared.Name {
 		return nil
 	}
-	return refuse(insist, "restore %s: nothing tells that the snapshot is of this cluster: no member answers, and no sidecar names it", r.op.Target)
+	return site.Refuse(insist, "restore %s: nothing tells that the snapshot is of this cluster: no member answers, and no sidecar names it", r.Operation.Target)
+}
+
+// LiveUID is the UID of the kube-system namespace that a control plane's etcd holds; "" where no member tells. It makes a utility
+// pod beside one member after the other, and removes it; warn is told where that fails.
+func LiveUID(ctx context.Context, c *reach.Clients, p controlplane.ControlPlane, o reach.Options, warn func(string, ...any)) string {
+	o.OperationID = "identity-" + rand.String(5)
+	for _, m := range p.Members {
+		st, err := reach.OpenAsker(ctx, c, m, o)
+		if err != nil {
+			continue
+		}
+		live, err := st.KubeSystemUIDs(ctx, []string{"/registry"})
+		if cerr := reach.Release(ctx, st); cerr != nil {
+			warn("%v; remove what is left with: kubectl etcd cleanup -n %s --running", cerr, m.Namespace)
+		}
+		if err == nil && len(live) == 1 {
+			return slices.Collect(maps.Values(live))[0]
+		}
+	}
+	return ""
 }
 
 // identities are the UIDs that a snapshot tells, by prefix.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
@@ -31,12 +32,12 @@ func TestRoomy(t *testing.T) {
 		"not writable by the utility pod": {state: datadir.State{Free: need}, refused: "cannot be written"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &run{op: &plan.Operation{ID: "this"}, sh: &Shared{DiscardOld: c.discard, Snapshot: SnapshotRecord{Size: whole}}}
+			r := NewRun(site.Deps{}, nil, Config{}, &plan.Operation{ID: "this"}, &site.Shared{DiscardOld: c.discard, Snapshot: site.SnapshotRecord{Size: whole}})
 			if !c.resumed {
-				r.src = &source{sent: snapshot.Plain{Size: sent}}
+				r.Source = &source{sent: snapshot.Plain{Size: sent}}
 			}
-			err := r.roomy(&MemberRecord{Name: "m1"}, &c.state)
-			var refusal *Refusal
+			err := r.roomy(&site.MemberRecord{Name: "m1"}, &c.state)
+			var refusal *site.Refusal
 			if c.refused == "" && err != nil || c.refused != "" && (!errors.As(err, &refusal) || !strings.Contains(err.Error(), c.refused)) {
 				t.Errorf("%v, want %q", err, c.refused)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 // OldData copies what an ended restore has set aside into a folder, from the
@@ -15,69 +16,58 @@ import (
 // taken back whose data clients have seen: the old data is restored like a
 // snapshot, above every revision seen since. To exchange it back as it is would
 // take the revisions back, too, and API servers would serve for ever what they remember.
-func OldData(ctx context.Context, d Deps, cfg Config, o *plan.Operation, folder string) (string, error) {
-	r, err := ended(d, kube{d, cfg.Reach}, cfg, o, "undo")
+func OldData(ctx context.Context, d site.Deps, cfg Config, o *plan.Operation, folder string) (string, error) {
+	r, err := site.Ended(d, site.NewKube(d, cfg.Reach), cfg.Target, o, "undo")
 	if err != nil {
 		return "", err
 	}
-	if _, err := chosen(cfg.Plane, cfg.Skip); err != nil {
+	if _, err := site.Chosen(cfg.Plane, cfg.Skip); err != nil {
 		return "", err
 	}
-	return r.oldData(ctx, folder)
+	return CopyOldData(ctx, r, folder)
 }
 
 // AsBefore gives the restore of old data what the first one was allowed: whose StatefulSet it was then is whose it is
 // now, and writers that nobody finds are still nobody's to find.
 func AsBefore(o *plan.Operation, cfg *Config) error {
-	sh, err := decodeShared(o)
+	sh, err := site.ReadShared(o)
 	if err != nil {
 		return err
 	}
 	cfg.OperatorStopped, cfg.NotWriters, cfg.Again = sh.OperatorStopped, sh.NotWriters, true
 	for _, s := range o.Steps {
-		cfg.Recreate = cfg.Recreate || s.Kind == kindParallel
+		cfg.Recreate = cfg.Recreate || s.Kind == site.KindParallel
 	}
 	for _, object := range sh.Writers {
-		if _, err := parseWorkload(object); err == nil {
+		if _, err := site.ParseWorkload(object); err == nil {
 			cfg.FormerWriters = append(cfg.FormerWriters, object)
 		}
 	}
 	return nil
 }
 
-// ended opens an operation of which only what it has left is of interest.
-func ended(d Deps, c cluster, cfg Config, o *plan.Operation, verb string) (*run, error) {
-	if !o.Ended() {
-		return nil, refuse(goOn(o, cfg.Plane.Namespace), "%s operation %s: it is unfinished (%s)", verb, o.ID, o.Phase)
-	}
-	sh, err := decodeShared(o)
-	if err != nil {
-		return nil, err
-	}
-	return &run{d: d, c: c, cfg: cfg, op: o, sh: sh, stages: map[string]stage{}}, nil
-}
-
-func (r *run) oldData(ctx context.Context, folder string) (file string, err error) {
+// CopyOldData copies what the operation has set aside into a folder, from the member that has the most up to date of it.
+func CopyOldData(ctx context.Context, r *site.Site, folder string) (file string, err error) {
 	switch {
-	case r.sh.Replace != nil:
-		return "", refuse("", "undo operation %s: it has replaced one member, and the others have all of its data", r.op.ID)
-	case r.op.Phase == plan.WentBack:
-		return "", refuse("", "undo operation %s: it was undone already", r.op.ID)
+	case r.Shared.Replace != nil:
+		return "", site.Refuse("", "undo operation %s: it has replaced one member, and the others have all of its data", r.Operation.ID)
+	case r.Operation.Phase == plan.WentBack:
+		return "", site.Refuse("", "undo operation %s: it was undone already", r.Operation.ID)
 	}
 	defer func() {
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		err = errors.Join(err, r.closeOwn(dctx))
+		err = errors.Join(err, r.CloseOwn(dctx))
 	}()
-	found := make([]*datadir.State, len(r.sh.Members))
-	if err := r.each(func(i int, m *MemberRecord) error {
+	found := make([]*datadir.State, len(r.Shared.Members))
+	if err := r.Each(func(i int, m *site.MemberRecord) error {
 		// One that cannot be reached now is none to copy from; the others had the same data.
-		st, err := r.stage(ctx, m.Name)
+		st, err := r.Stage(ctx, m.Name)
 		if err == nil {
 			found[i], err = st.InspectKept(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			r.d.Report.Warn("the old data of member %s is not looked at: %v", m.Name, err)
+			r.Deps.Report.Warn("the old data of member %s is not looked at: %v", m.Name, err)
 			return nil
 		}
 		return err
@@ -87,25 +77,25 @@ func (r *run) oldData(ctx context.Context, folder string) (file string, err erro
 	name, place := "", datadir.Place{}
 	best := int64(-1)
 	for i, s := range found {
-		m := r.sh.Members[i]
+		m := r.Shared.Members[i]
 		if s != nil && s.Exists && s.RevisionKnown && s.Inode != m.NewInode && s.Revision > best {
-			member, _ := r.cfg.Plane.Member(m.Name)
+			member, _ := r.Plane.Member(m.Name)
 			name, best = m.Name, s.Revision
-			place = datadir.Place{DataDir: member.DataDir, Op: r.op.ID}.Kept()
+			place = datadir.Place{DataDir: member.DataDir, Op: r.Operation.ID}.Kept()
 		}
 	}
 	if name == "" {
-		return "", refuse("", "undo operation %s: its old data is on no volume any more", r.op.ID)
+		return "", site.Refuse("", "undo operation %s: its old data is on no volume any more", r.Operation.ID)
 	}
-	p := r.cfg.Plane
+	p := r.Plane
 	p.Members = append(p.Members[:0:0], p.Members...)
 	for i := range p.Members {
 		if p.Members[i].Name == name {
 			p.Members[i].DataDir, p.Members[i].WALDir = place.DataDir, ""
 		}
 	}
-	r.d.Report.Step("copying the old data of member %s, revision %d", name, best)
-	if file, err = r.c.Backup(ctx, p, "", folder, name, true); err != nil {
+	r.Deps.Report.Step("copying the old data of member %s, revision %d", name, best)
+	if file, err = r.Cluster.Backup(ctx, p, "", folder, name, true); err != nil {
 		return "", fmt.Errorf("copy the old data of member %s: %w", name, err)
 	}
 	return file, nil

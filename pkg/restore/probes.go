@@ -12,16 +12,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 // probed tells that a kubelet ends etcd for an alarm that comes with the snapshot, and how soon.
-func (sc *scene) probed(p controlplane.ControlPlane, r *verify.Report) []string {
+func (sc *Scene) probed(p controlplane.ControlPlane, r *verify.Report) []string {
 	if !slices.ContainsFunc(r.Alarms, func(a verify.Alarm) bool { return a.Type == "NOSPACE" }) {
 		return nil
 	}
-	for _, c := range controlplane.Containers(&sc.set.Spec.Template.Spec) {
+	for _, c := range program.Containers(&sc.Pods.template.Spec) {
 		if c.Name != p.Members[0].Container || !alarmed(c.LivenessProbe) {
 			continue
 		}
@@ -52,22 +53,22 @@ func patience(p *corev1.Probe) time.Duration {
 	return time.Duration(p.InitialDelaySeconds+(tries-1)*cmp.Or(p.PeriodSeconds, 10)) * time.Second
 }
 
-// relieve disarms NOSPACE alarms that came with the snapshot while some members are still on their way: a majority can.
+// Relieve disarms NOSPACE alarms that came with the snapshot while some members are still on their way: a majority can.
 // Otherwise a kubelet whose probe asks for alarms would end the others for it meanwhile. It tries once; what it cannot do
 // has its own step, when all are there.
-func (r *run) relieve(ctx context.Context, p controlplane.ControlPlane, s *survey.Survey) {
+func (r *Run) Relieve(ctx context.Context, p controlplane.ControlPlane, s *survey.Survey) {
 	for _, m := range s.Members {
-		if r.relieved || m.Source == nil || !m.Healthy || m.Learner || m.Status.ClusterID.String() != r.sh.ClusterID || !full(m.Status.Errors) {
+		if r.relieved || m.Source == nil || !m.Healthy || m.Learner || m.Status.ClusterID.String() != r.Shared.ClusterID || !full(m.Status.Errors) {
 			continue
 		}
 		r.relieved = true
-		r.follow(p)
-		st, err := r.asker(ctx, m.Source.Name)
+		r.Follow(p)
+		st, err := r.Asker(ctx, m.Source.Name)
 		if err != nil {
 			return
 		}
 		if did, err := st.Disarm(ctx, false); err == nil && did.Disarmed > 0 {
-			r.d.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Source.Name, did.Disarmed, did.Freed)
+			r.Deps.Report.Step("member %s: disarmed %d NOSPACE alarms, %d bytes freed", m.Source.Name, did.Disarmed, did.Freed)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
@@ -38,8 +37,8 @@ func TestProbed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sc := &scene{set: &appsv1.StatefulSet{}}
-			sc.set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "sidecar", LivenessProbe: get("/health", 1, 1, 1)}, {Name: "etcd", LivenessProbe: c.probe}}
+			sc := &Scene{}
+			sc.Pods.template.Spec.Containers = []corev1.Container{{Name: "sidecar", LivenessProbe: get("/health", 1, 1, 1)}, {Name: "etcd", LivenessProbe: c.probe}}
 			r := &verify.Report{}
 			if c.alarm != "" {
 				r.Alarms = []verify.Alarm{{Type: c.alarm}}

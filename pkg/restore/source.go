@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,10 +12,14 @@ import (
 	"path/filepath"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/dustin/go-humanize"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/userapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
@@ -23,7 +28,7 @@ import (
 // source is a snapshot that has been proven, as a plain file. Its files are open, and those that were made here have
 // no name any more where the system allows that: a client that is killed leaves no Secrets on the workstation.
 type source struct {
-	SnapshotRecord
+	site.SnapshotRecord
 	plain        *os.File
 	files        []*os.File // all that are open
 	left         []string   // files to remove: Windows deletes none that is open
@@ -34,28 +39,72 @@ type source struct {
 	packedProven bool              // what was packed is what was proven
 	packing      sync.Once
 	unfit        error // why it must not be sent
+	world        *world
 }
 
 // prove reads the whole snapshot before anything is made in a cluster.
-func prove(ctx context.Context, from string, raw bool) (*source, error) {
-	report, err := verify.File(ctx, from, verify.Options{Raw: raw, Keep: telling})
+func prove(ctx context.Context, cfg Config, raw bool) (_ *source, err error) {
+	s := &source{world: &world{pods: map[string]types.UID{}, nodes: map[string]bool{}}}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	from := cfg.From
+	if cfg.Fetch != nil {
+		from, err = s.fetch(ctx, cfg, raw)
+	} else {
+		err = s.local(ctx, cfg, raw)
+	}
 	if err != nil {
 		return nil, err
 	}
+	report := s.report
 	if report.Raw && !raw {
-		return nil, refuse("accept it with --skip-hash-check; it has been read whole, but a torn copy cannot be told from a good one", "restore %s: it is a copy of a database file, which has no hash that proves it", from)
+		return nil, site.Refuse("accept it with --skip-hash-check; it has been read whole, but a torn copy cannot be told from a good one", "restore %s: it is a copy of a database file, which has no hash that proves it", from)
 	}
-	s := &source{report: report}
-	s.SnapshotRecord = SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
+	s.SnapshotRecord = site.SnapshotRecord{File: filepath.Base(from), Raw: report.Raw, Revision: report.Revision, LiveKeys: report.LiveKeys,
 		Size: report.Plain.Size, SHA256: report.Plain.SHA256, Objects: userapi.Countable(report.Objects)}
-	if side, err := snapshot.ReadSidecar(from); err == nil {
+	return s, s.open(from)
+}
+
+// local reads a file.
+func (s *source) local(ctx context.Context, cfg Config, raw bool) (err error) {
+	path := cfg.From
+	if s.report, err = verify.File(ctx, path, verify.Options{Raw: raw, Keep: s.telling(cfg)}); err != nil {
+		return err
+	}
+	if side, err := snapshot.ReadSidecar(path); err == nil {
 		s.sidecar = side
 	}
-	if err := s.open(from); err != nil {
-		s.close()
-		return nil, err
+	f, err := os.Open(path)
+	if err == nil {
+		s.files = append(s.files, f)
 	}
-	return s, nil
+	return err
+}
+
+// fetch reads what is elsewhere, once, and says what it is.
+func (s *source) fetch(ctx context.Context, cfg Config, raw bool) (url string, _ error) {
+	got, err := cfg.Fetch(ctx)
+	if err != nil {
+		return "", err
+	}
+	s.files = append(s.files, got.File)
+	if got.Named() {
+		s.left = append(s.left, got.Name())
+	}
+	s.sidecar = got.Sidecar
+	s.report, err = verify.Opened(ctx, got.File, got.URL, got.Sidecar, verify.Options{Raw: raw, Keep: s.telling(cfg), TempDir: os.TempDir()})
+	return got.URL, err
+}
+
+// telling chooses what is looked at.
+func (s *source) telling(cfg Config) func(key, value []byte) bool {
+	if cfg.Plane.Static() {
+		return s.world.tells
+	}
+	return telling
 }
 
 // notes are what the user should know of the snapshot before saying yes.
@@ -69,11 +118,7 @@ func (s *source) notes() []string {
 
 // open makes a plain file of a compressed one: what is sent to the members can then be continued after a cut.
 func (s *source) open(from string) error {
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	s.files = append(s.files, f)
+	f := s.files[0]
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -126,7 +171,7 @@ func (s *source) make() (*os.File, error) {
 // content is what is sent to the members. The first time it is made smaller: there is an exec on its way, which costs more
 // than that. Where that is not possible (no room, mostly), it goes as it is. History is left out where the revisions
 // become compacted anyway. What etcd's quota (bytes; 0 where it is not known) does not take without history is refused.
-func (s *source) content(ctx context.Context, compacted bool, quota int64, tell Reporter) (reach.Content, error) {
+func (s *source) content(ctx context.Context, compacted bool, quota int64, tell site.Reporter) (reach.Content, error) {
 	s.packing.Do(func() { s.unfit = s.shrink(ctx, compacted, quota, tell) })
 	c := reach.Content{Plain: s.plain, Size: s.sent.Size, SHA256: s.sent.SHA256}
 	if s.packed == nil || s.unfit != nil {
@@ -139,7 +184,7 @@ func (s *source) content(ctx context.Context, compacted bool, quota int64, tell 
 }
 
 // shrink fails where the snapshot is not any more what was proven.
-func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell Reporter) error {
+func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell site.Reporter) error {
 	s.sent = snapshot.Plain{Size: s.Size, SHA256: s.SHA256}
 	if compacted {
 		over := s.exceeds(quota)
@@ -150,7 +195,7 @@ func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell R
 		stays, err := s.compact(ctx, most, over)
 		switch {
 		case over && (err == nil || errors.Is(err, verify.ErrNoHistory)) && stays > quota:
-			return refuse("raise it where etcd is started, and restart the members with it; then restore again",
+			return site.Refuse("raise it where etcd is started, and restart the members with it; then restore again",
 				"restore %s: etcd could not write: its quota (--quota-backend-bytes) is %s, and without any history the snapshot has %s", s.File,
 				humanize.IBytes(uint64(quota)), humanize.IBytes(uint64(stays)))
 		case err == nil:
@@ -230,29 +275,28 @@ func (s *source) close() {
 	}
 }
 
-// content is what is uploaded.
-func (r *run) content(ctx context.Context) (reach.Content, error) {
-	return r.src.content(ctx, r.sh.Bump > 0, r.sh.Quota, r.d.Report)
-}
-
 // exceeds tells whether the snapshot as it is is larger than a quota: etcd compares its file, free pages and all.
 func (s *source) exceeds(quota int64) bool { return quota > 0 && s.report.DBSize > quota }
 
-// fits finds out before anything is begun whether etcd will be able to write.
-func (r *run) fits(ctx context.Context) error {
-	if r.cfg.Bump == 0 || !r.src.exceeds(r.sh.Quota) {
-		return nil
-	}
-	r.d.Report.Step("%s is larger than etcd's quota, %s: is it without its history?", r.src.File, humanize.IBytes(uint64(r.sh.Quota)))
-	_, err := r.src.content(ctx, true, r.sh.Quota, r.d.Report)
-	return err
+// What is kept of a snapshot while it is proven: what can be in the way afterwards.
+const (
+	masterLeases  = "/masterleases/"
+	storedSecrets = "/secrets/"
+	tokenType     = corev1.SecretTypeServiceAccountToken
+)
+
+// webhookKinds are how keys name them, and what people call them.
+var webhookKinds = map[string]string{
+	"/validatingwebhookconfigurations/": "ValidatingWebhookConfiguration",
+	"/mutatingwebhookconfigurations/":   "MutatingWebhookConfiguration",
 }
 
-// shrink makes ready what is uploaded, now that the bump is known: some plans have their uploads within the outage.
-func (r *run) shrink(ctx context.Context) error {
-	if r.src == nil {
-		return nil
+// telling chooses what is looked at.
+func telling(key, value []byte) bool {
+	for kind := range webhookKinds {
+		if bytes.Contains(key, []byte(kind)) {
+			return true
+		}
 	}
-	_, err := r.content(ctx)
-	return err
+	return bytes.Contains(key, []byte(masterLeases)) || bytes.Contains(key, []byte(storedSecrets)) && bytes.Contains(value, []byte(tokenType))
 }

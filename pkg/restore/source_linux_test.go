@@ -10,7 +10,7 @@ import (
 // Where there is no room for a copy without history, the snapshot goes as it is, and what was begun takes no room any more:
 // it is enough to compress it.
 func TestSentWithoutRoom(t *testing.T) {
-	src, err := prove(t.Context(), withHistory(t), false)
+	src, err := prove(t.Context(), Config{From: withHistory(t)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

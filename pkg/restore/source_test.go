@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
@@ -37,8 +38,13 @@ func TestPackedProven(t *testing.T) {
 		"no checksum of its own": {proven, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &source{SnapshotRecord: SnapshotRecord{SHA256: c.sha256, Raw: c.raw, Size: 6}}
+			s := &source{SnapshotRecord: site.SnapshotRecord{SHA256: c.sha256, Raw: c.raw, Size: 6}}
 			defer s.close()
+			f, err := os.Open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.files = append(s.files, f)
 			if err := s.open(file); err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +64,7 @@ func TestPackedProven(t *testing.T) {
 
 // told is what a user reads.
 type told struct {
-	Reporter
+	site.Reporter
 	steps []string
 }
 
@@ -106,7 +112,7 @@ func TestSentWithoutHistory(t *testing.T) {
 			if c.mostlyLive {
 				file = mostlyLive
 			}
-			src, err := prove(t.Context(), file, false)
+			src, err := prove(t.Context(), Config{From: file}, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +169,7 @@ func checkSent(t *testing.T, src *source, content reach.Content) {
 // A snapshot that is not any more what was proven is not sent at all.
 func TestSentChanged(t *testing.T) {
 	file := withHistory(t)
-	src, err := prove(t.Context(), file, false)
+	src, err := prove(t.Context(), Config{From: file}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +205,7 @@ func TestProvePacked(t *testing.T) {
 	if err = errors.Join(err, w.Close(), os.WriteFile(packed, b.Bytes(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	src, err := prove(t.Context(), packed, false)
+	src, err := prove(t.Context(), Config{From: packed}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,10 +223,10 @@ func TestProvePacked(t *testing.T) {
 	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := prove(t.Context(), plain, false); !errors.Is(err, verify.ErrWritten) {
+	if _, err := prove(t.Context(), Config{From: plain}, false); !errors.Is(err, verify.ErrWritten) {
 		t.Errorf("written to: %v", err)
 	}
-	written, err := prove(t.Context(), plain, true)
+	written, err := prove(t.Context(), Config{From: plain}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +238,7 @@ func TestProvePacked(t *testing.T) {
 
 // TestNotes: what is wrong with a snapshot that is restored all the same.
 func TestNotes(t *testing.T) {
-	s := &source{SnapshotRecord: SnapshotRecord{File: "x.db"}, report: &verify.Report{MetaDamaged: true}}
+	s := &source{SnapshotRecord: site.SnapshotRecord{File: "x.db"}, report: &verify.Report{MetaDamaged: true}}
 	if notes := s.notes(); len(notes) != 1 || notes[0] != "x.db: "+verify.NoteMeta {
 		t.Errorf("notes %q", notes)
 	}

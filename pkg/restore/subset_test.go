@@ -8,14 +8,15 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
 func threeMembers() controlplane.ControlPlane {
-	p := controlplane.ControlPlane{Namespace: testNamespace, Name: testSet, Owner: controlplane.Owner{Kind: "StatefulSet", Name: testSet}}
+	p := controlplane.ControlPlane{Namespace: "team-a", Name: "kube-etcd", Owner: controlplane.Owner{Kind: "StatefulSet", Name: "kube-etcd"}}
 	for _, name := range []string{"a", "b", "c"} {
 		n := string(name[0] - 'a' + '0')
-		p.Members = append(p.Members, controlplane.Member{Name: name, Namespace: testNamespace, PodName: testSet + "-" + n, Pod: testSet + "-" + n})
+		p.Members = append(p.Members, controlplane.Member{Name: name, Namespace: "team-a", PodName: "kube-etcd-" + n, Pod: "kube-etcd-" + n})
 	}
 	return p
 }
@@ -54,28 +55,17 @@ func TestQuota(t *testing.T) {
 		"pods will be others":      {rollout: true, members: []survey.Member{member("a", 8)}},
 		"pods stay when it is hot": {rollout: true, hot: true, members: []survey.Member{member("a", 8)}, want: 8},
 	} {
-		sc := &scene{set: &appsv1.StatefulSet{Status: appsv1.StatefulSetStatus{CurrentRevision: "x", UpdateRevision: "x"}}, survey: &survey.Survey{Members: c.members}}
+		set := &appsv1.StatefulSet{Status: appsv1.StatefulSetStatus{CurrentRevision: "x", UpdateRevision: "x"}}
+		sc := &Scene{Survey: &survey.Survey{Members: c.members}}
 		if c.rollout {
-			sc.set.Status.UpdateRevision = "y"
+			set.Status.UpdateRevision = "y"
 		}
+		sc.Pods = PodsOf(set)
 		if c.skip != "" {
-			sc.skipped = []controlplane.Member{{Name: c.skip}}
+			sc.Skipped = []controlplane.Member{{Name: c.skip}}
 		}
 		if got := sc.quota(c.hot); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
-		}
-	}
-}
-
-func TestChosen(t *testing.T) {
-	p := threeMembers()
-	got, err := chosen(p, []string{"0", "kube-etcd-1", "c", "a"})
-	if err != nil || len(got) != 3 || got[0].Name != "a" || got[1].Name != "b" || got[2].Name != "c" {
-		t.Errorf("%v, %v", got, err)
-	}
-	for _, bad := range []string{"3", "-1", "kube-etcd", ""} {
-		if got, err := chosen(p, []string{bad}); err == nil || !strings.Contains(err.Error(), "there are: a, b, c") {
-			t.Errorf("%q: %v, %v", bad, got, err)
 		}
 	}
 }
@@ -99,13 +89,13 @@ func TestWhole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := threeMembers()
-			skipped, err := chosen(p, c.skip)
+			skipped, err := site.Chosen(p, c.skip)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sc := &scene{survey: answering(p, c.revisions...), skipped: skipped}
-			err = sc.whole(Config{Plane: p, Members: c.members, Skip: c.skip})
-			switch refusal, _ := err.(*Refusal); {
+			sc := &Scene{Survey: answering(p, c.revisions...), Skipped: skipped}
+			err = sc.Whole(Config{Target: site.Target{Plane: p}, Members: c.members, Skip: c.skip})
+			switch refusal, _ := err.(*site.Refusal); {
 			case c.want == "" && err == nil:
 			case refusal == nil || c.want == "":
 				t.Errorf("%v", err)

@@ -6,6 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/program"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
@@ -17,25 +19,25 @@ var (
 
 // startable refuses a snapshot on which a member's etcd would not start, or from which nothing would lead on. That is
 // known before anything is begun; otherwise it is met in the outage. The note is what etcd does not refuse, though it is not its way.
-func (sc *scene) startable(cfg Config, r *verify.Report) (note string, err error) {
+func (sc *Scene) startable(cfg Config, r *verify.Report) (note string, err error) {
 	data := dataVersion(r)
 	for _, m := range cfg.Plane.Members {
 		v := sc.runs(m, cfg.Hot)
 		switch {
-		case sc.skips(m.Name) || v == nil:
+		case sc.Skips(m.Name) || v == nil:
 			continue
 		case v.LessThan(bumps) && cfg.Bump != 0:
-			return "", refuse("give StatefulSet "+sc.set.Name+" an image of etcd 3.5.10 or later first, or pass --bump-revision=0",
+			return "", site.Refuse("give "+sc.Pods.name+" an image of etcd 3.5.10 or later first, or pass --bump-revision=0",
 				"restore %s: the tool of member %s, etcd %s, cannot raise the revision; without that, API servers and controllers keep objects that are no longer there", cfg.Plane.ID(), m.Name, v)
 		case data == nil || minor(v).AtLeast(data):
 			continue
 		}
-		hint := fmt.Sprintf("give StatefulSet %s an image of etcd %s first; after the restore, etcd can be taken down to %s with: etcdctl downgrade enable %[3]s", sc.set.Name, data, minor(v))
+		hint := fmt.Sprintf("give %s an image of etcd %s first; after the restore, etcd can be taken down to %s with: etcdctl downgrade enable %[3]s", sc.Pods.name, data, minor(v))
 		switch one := v.Minor()+1 == data.Minor(); {
 		case v.AtLeast(checksData):
-			return "", refuse(hint, "restore %s: the snapshot is of etcd %s, and member %s runs %s, which does not start on newer data", cfg.Plane.ID(), data, m.Name, v)
+			return "", site.Refuse(hint, "restore %s: the snapshot is of etcd %s, and member %s runs %s, which does not start on newer data", cfg.Plane.ID(), data, m.Name, v)
 		case !one:
-			return "", refuse(hint, "restore %s: the snapshot is of etcd %s, and member %s runs %s, which would start on it, but no later version would after that", cfg.Plane.ID(), data, m.Name, v)
+			return "", site.Refuse(hint, "restore %s: the snapshot is of etcd %s, and member %s runs %s, which would start on it, but no later version would after that", cfg.Plane.ID(), data, m.Name, v)
 		}
 		note = fmt.Sprintf("the snapshot is of etcd %s, and member %s runs %s, which starts on newer data without a look; etcd's own way is one of a cluster that was taken down before: etcdctl downgrade enable %s", data, m.Name, v, minor(v))
 	}
@@ -59,15 +61,15 @@ func minor(v *version.Version) *version.Version {
 
 // runs is which etcd a member will run on the restored data; nil where neither an image's tag nor etcd itself tells. Pods that
 // are made anew follow the StatefulSet's template, which can be another one than theirs.
-func (sc *scene) runs(m controlplane.Member, hot bool) *version.Version {
+func (sc *Scene) runs(m controlplane.Member, hot bool) *version.Version {
 	image := m.Image
-	for _, c := range controlplane.Containers(&sc.set.Spec.Template.Spec) {
+	for _, c := range program.Containers(&sc.Pods.template.Spec) {
 		if c.Name == m.Container && !hot {
 			image = c.Image
 		}
 	}
 	tag := controlplane.ImageVersion(image)
-	if s := sc.survey.Find(m.Name); s != nil && s.Status != nil && image == m.Image {
+	if s := sc.Survey.Find(m.Name); s != nil && s.Status != nil && image == m.Image {
 		tag = s.Status.Version // knows best what it is
 	}
 	v, err := version.ParseGeneric(tag)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
@@ -22,6 +23,7 @@ func TestStartsOn(t *testing.T) {
 			if _, err := s.Client.Put(t.Context(), "/registry/a", "b"); err != nil {
 				t.Fatal(err)
 			}
+			s.Versioned(t)
 			file := s.Save(t)
 			report, err := verify.File(t.Context(), file, verify.Options{})
 			if err != nil {
@@ -29,7 +31,7 @@ func TestStartsOn(t *testing.T) {
 			}
 			for _, on := range etcdtest.Minors {
 				sc, p := runsEtcd("etcd:"+on+".99", "etcd:"+on+".99", "")
-				_, refused := sc.startable(Config{Plane: p, Bump: -1}, report)
+				_, refused := sc.startable(Config{Target: site.Target{Plane: p}, Bump: -1}, report)
 				dir := t.TempDir()
 				etcdtest.Tool(t, etcdtest.Find(t, on).Etcdutl, "snapshot", "restore", file, "--data-dir", filepath.Join(dir, "d"), "--bump-revision", "1000", "--mark-compacted")
 				starts := starts(t, etcdtest.Find(t, on), dir) && starts(t, etcdtest.Find(t, next(on)), dir)

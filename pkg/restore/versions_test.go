@@ -11,19 +11,22 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 // runsEtcd is what a restore finds where one member's image, its StatefulSet's template and etcd itself say so.
-func runsEtcd(image, template, says string) (*scene, controlplane.ControlPlane) {
+func runsEtcd(image, template, says string) (*Scene, controlplane.ControlPlane) {
 	m := controlplane.Member{Name: "m", Container: "etcd", Image: image}
-	sc := &scene{set: &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "kube-etcd"}}, survey: &survey.Survey{Members: []survey.Member{{Name: "m"}}}}
+	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "kube-etcd"}}
+	sc := &Scene{Survey: &survey.Survey{Members: []survey.Member{{Name: "m"}}}}
 	always := corev1.ContainerRestartPolicyAlways // etcd is a native sidecar here, which is found, too
-	sc.set.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "etcd", Image: template, RestartPolicy: &always}}
-	sc.set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "sidecar", Image: "x:1.0.0"}}
+	set.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "etcd", Image: template, RestartPolicy: &always}}
+	set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "sidecar", Image: "x:1.0.0"}}
+	sc.Pods = PodsOf(set)
 	if says != "" {
-		sc.survey.Members[0].Status = &etcd.Status{Version: says}
+		sc.Survey.Members[0].Status = &etcd.Status{Version: says}
 	}
 	return sc, controlplane.ControlPlane{Namespace: "team-a", Name: "kube-etcd", Members: []controlplane.Member{m}}
 }
@@ -64,7 +67,7 @@ func TestStartable(t *testing.T) {
 				c.template = c.image
 			}
 			sc, p := runsEtcd(c.image, c.template, c.says)
-			cfg := Config{Plane: p, Hot: c.hot, Bump: -1}
+			cfg := Config{Target: site.Target{Plane: p}, Hot: c.hot, Bump: -1}
 			if c.nobump {
 				cfg.Bump = 0
 			}
@@ -78,7 +81,7 @@ func TestStartable(t *testing.T) {
 				}
 				return
 			}
-			var r *Refusal
+			var r *site.Refusal
 			if !errors.As(err, &r) || !strings.Contains(r.Reason, c.refused) || !strings.Contains(r.Hint(), "give StatefulSet kube-etcd an image of etcd 3.") {
 				t.Errorf("%v, %+v", err, r)
 			}

@@ -10,20 +10,22 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
-// findWriters finds what has to stop: what uses this etcd for sure, what the user names, and what an earlier restore
+// FindWriters finds what has to stop: what uses this etcd for sure, what the user names, and what an earlier restore
 // knew. What may use it is kept apart, until the user says.
-func (sc *scene) findWriters(ctx context.Context, d Deps, cfg Config) error {
-	uses, err := controlplane.Writers(ctx, d.planes(), cfg.Plane)
+func (sc *Scene) FindWriters(ctx context.Context, d site.Deps, cfg Config) error {
+	uses, err := controlplane.Writers(ctx, d.Planes(), cfg.Plane)
 	if err != nil {
 		return fmt.Errorf("find writers: %w", err)
 	}
-	sc.writers, sc.unsure = uses.Writers, uses.Unsure
+	sc.Writers, sc.unsure = uses.Writers, uses.Unsure
 	if uses.Note != "" {
-		sc.notes = append(sc.notes, uses.Note)
+		sc.Notes = append(sc.Notes, uses.Note)
 	}
 	if err := sc.exceptWriters(cfg); err != nil {
 		return err
@@ -32,7 +34,7 @@ func (sc *scene) findWriters(ctx context.Context, d Deps, cfg Config) error {
 }
 
 // addWriters takes those that the user names, or that an earlier restore knew.
-func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
+func (sc *Scene) addWriters(ctx context.Context, d site.Deps, cfg Config) error {
 	add := func(id, why string) error {
 		w, err := readWriter(ctx, d, cfg.Plane.Namespace, id)
 		if err != nil {
@@ -44,8 +46,8 @@ func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
 			w.Prefix = sc.unsure[i].Prefix
 			sc.unsure = slices.Delete(sc.unsure, i, i+1)
 		}
-		if !slices.ContainsFunc(sc.writers, same) {
-			sc.writers = append(sc.writers, w)
+		if !slices.ContainsFunc(sc.Writers, same) {
+			sc.Writers = append(sc.Writers, w)
 		}
 		return nil
 	}
@@ -64,7 +66,7 @@ func (sc *scene) addWriters(ctx context.Context, d Deps, cfg Config) error {
 
 // exceptWriters leaves out those of which the user knows that they are none. An API server that names this etcd is one,
 // whatever the user knows.
-func (sc *scene) exceptWriters(cfg Config) error {
+func (sc *Scene) exceptWriters(cfg Config) error {
 	for _, id := range cfg.NotWriters {
 		namespace, kind, name, err := splitWriter(cfg.Plane.Namespace, id)
 		if err != nil {
@@ -72,15 +74,15 @@ func (sc *scene) exceptWriters(cfg Config) error {
 		}
 		path := controlplane.Writer{Namespace: namespace, Kind: kind, Name: name}.Path()
 		same := func(w controlplane.Writer) bool { return w.Path() == path }
-		switch i := slices.IndexFunc(sc.writers, same); {
+		switch i := slices.IndexFunc(sc.Writers, same); {
 		case i < 0 && cfg.Again: // gone since, or not sure
 		case i < 0 && !slices.ContainsFunc(sc.unsure, same):
-			return refuse("leave out --not-writer "+id, "leave %s running: it does not look as if it used %s", path, cfg.Plane.ID())
+			return site.Refuse("leave out --not-writer "+id, "leave %s running: it does not look as if it used %s", path, cfg.Plane.ID())
 		case i < 0:
-		case sc.writers[i].ServesAPI():
-			return refuse("leave out --not-writer "+id, "leave %s running: it runs an API server that uses %s (%s)", path, cfg.Plane.ID(), sc.writers[i].Why)
+		case sc.Writers[i].ServesAPI():
+			return site.Refuse("leave out --not-writer "+id, "leave %s running: it runs an API server that uses %s (%s)", path, cfg.Plane.ID(), sc.Writers[i].Why)
 		}
-		sc.writers, sc.unsure = slices.DeleteFunc(sc.writers, same), slices.DeleteFunc(sc.unsure, same)
+		sc.Writers, sc.unsure = slices.DeleteFunc(sc.Writers, same), slices.DeleteFunc(sc.unsure, same)
 	}
 	return nil
 }
@@ -106,7 +108,7 @@ func splitWriter(namespace, id string) (ns, kind, name string, err error) {
 }
 
 // readWriter reads a workload.
-func readWriter(ctx context.Context, d Deps, namespace, id string) (controlplane.Writer, error) {
+func readWriter(ctx context.Context, d site.Deps, namespace, id string) (controlplane.Writer, error) {
 	var w controlplane.Writer
 	var err error
 	if w.Namespace, w.Kind, w.Name, err = splitWriter(namespace, id); err != nil {
@@ -117,26 +119,19 @@ func readWriter(ctx context.Context, d Deps, namespace, id string) (controlplane
 		if err != nil {
 			return w, err
 		}
-		w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas), controlplane.ControllerOf(s)
+		w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, ptr.Deref(s.Spec.Replicas, 1), controlplane.ControllerOf(s)
 		return w, nil
 	}
 	s, err := d.Apps.Deployments(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	if err != nil {
 		return w, err
 	}
-	w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, orOne(s.Spec.Replicas), controlplane.ControllerOf(s)
+	w.Selector, w.Template, w.Replicas, w.Manager = s.Spec.Selector, s.Spec.Template, ptr.Deref(s.Spec.Replicas, 1), controlplane.ControllerOf(s)
 	return w, nil
 }
 
-func orOne(n *int32) int32 {
-	if n == nil {
-		return 1
-	}
-	return *n
-}
-
 // doubts are what the user should know of the writers before saying yes.
-func (sc *scene) doubts(cfg Config) []string {
+func (sc *Scene) doubts(cfg Config) []string {
 	var out []string
 	if t := sc.tenants(cfg.Plane); len(t) > 1 {
 		out = append(out, fmt.Sprintf("%d clusters share this etcd, and all of them are rolled back together: %s", len(t), strings.Join(t, ", ")))
@@ -144,7 +139,7 @@ func (sc *scene) doubts(cfg Config) []string {
 	if cfg.Hot {
 		return out
 	}
-	if len(sc.writers) == 0 {
+	if len(sc.Writers) == 0 {
 		out = append(out, "no API server was found, nor anything else that writes to this etcd: name what does with --writer KIND/NAME")
 	}
 	for _, a := range cfg.Plane.APIServers {
@@ -152,7 +147,7 @@ func (sc *scene) doubts(cfg Config) []string {
 			return w.Namespace == a.Namespace && strings.HasPrefix(a.Pod, w.Name+"-")
 		}
 		beside := slices.ContainsFunc(cfg.Plane.Members, func(m controlplane.Member) bool { return m.Namespace == a.Namespace && m.Pod == a.Pod })
-		if !beside && !slices.ContainsFunc(sc.writers, runs) && !slices.ContainsFunc(sc.unsure, runs) {
+		if !beside && !slices.ContainsFunc(sc.Writers, runs) && !slices.ContainsFunc(sc.unsure, runs) {
 			out = append(out, fmt.Sprintf("API server %s/%s uses this etcd, and no Deployment or StatefulSet runs it: stop it yourself before, and start it afterwards", a.Namespace, a.Pod))
 		}
 	}
@@ -163,7 +158,7 @@ func (sc *scene) doubts(cfg Config) []string {
 }
 
 // unanswered refuses to begin while it is not known what has to stop.
-func (sc *scene) unanswered(cfg Config) error {
+func (sc *Scene) unanswered(cfg Config) error {
 	p := cfg.Plane
 	switch {
 	case cfg.Hot || cfg.Again:
@@ -173,10 +168,10 @@ func (sc *scene) unanswered(cfg Config) error {
 		for _, w := range sc.unsure {
 			names = append(names, w.Path())
 		}
-		return refuse(fmt.Sprintf("say of each whether it uses this etcd: --writer %s stops it, --not-writer %[1]s lets it run", names[0]),
+		return site.Refuse(fmt.Sprintf("say of each whether it uses this etcd: --writer %s stops it, --not-writer %[1]s lets it run", names[0]),
 			"restore %s: whether these use it is not known: %s", p.ID(), strings.Join(names, ", "))
-	case len(sc.writers) == 0 && childAPIServer(p):
-		return refuse("name the workload that runs it: --writer KIND/NAME", "restore %s: its API server is started by another program, and was not found", p.ID())
+	case len(sc.Writers) == 0 && childAPIServer(p):
+		return site.Refuse("name the workload that runs it: --writer KIND/NAME", "restore %s: its API server is started by another program, and was not found", p.ID())
 	}
 	return nil
 }
@@ -188,14 +183,14 @@ func childAPIServer(p controlplane.ControlPlane) bool {
 }
 
 // tenants names the clusters that keep their state in this etcd, where each has its own prefix.
-func (sc *scene) tenants(p controlplane.ControlPlane) []string {
+func (sc *Scene) tenants(p controlplane.ControlPlane) []string {
 	by := map[string][]string{}
 	add := func(prefix, name string) {
 		if prefix = "/" + strings.Trim(prefix, "/"); prefix != "/" && !slices.Contains(by[prefix], name) {
 			by[prefix] = append(by[prefix], name)
 		}
 	}
-	for _, w := range sc.writers {
+	for _, w := range sc.Writers {
 		add(w.Prefix, w.Path())
 	}
 	for _, a := range p.APIServers {
@@ -209,12 +204,4 @@ func (sc *scene) tenants(p controlplane.ControlPlane) []string {
 	}
 	sort.Strings(out)
 	return out
-}
-
-// Answered refuses a restore of which it is not known what it has to stop; its plan can be looked at.
-func (p *Prepared) Answered() error {
-	if p.scene == nil {
-		return nil
-	}
-	return p.scene.unanswered(p.run.cfg)
 }

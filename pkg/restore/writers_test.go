@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 func workloadOf(namespace, name string, container corev1.Container, prefix string) controlplane.Writer {
@@ -24,25 +24,25 @@ func TestUnanswered(t *testing.T) {
 	t.Parallel()
 	thing := workloadOf("shop", "thing", corev1.Container{Name: "c"}, "")
 	for name, c := range map[string]struct {
-		scene   scene
+		scene   Scene
 		cfg     Config
 		refused string // part of the reason; "": not refused
 		hint    string
 	}{
-		"nothing to ask":             {scene{writers: []controlplane.Writer{thing}}, Config{}, "", ""},
-		"one that may be a writer":   {scene{unsure: []controlplane.Writer{thing}}, Config{}, "not known: shop/Deployment/thing", "--writer shop/Deployment/thing stops it, --not-writer shop/Deployment/thing lets it run"},
-		"nothing is stopped":         {scene{unsure: []controlplane.Writer{thing}}, Config{Hot: true}, "", ""},
-		"a restore was there before": {scene{unsure: []controlplane.Writer{thing}}, Config{Again: true}, "", ""},
-		"none found":                 {scene{}, Config{}, "", ""},
-		"none found of a vcluster's": {scene{}, Config{Plane: controlplane.ControlPlane{Layout: controlplane.VCluster}}, "its API server is started by another program", "--writer KIND/NAME"},
-		"none found of k0smotron's": {scene{}, Config{Plane: controlplane.ControlPlane{Manager: &controlplane.Owner{APIVersion: "k0smotron.io/v1beta1"}}},
+		"nothing to ask":             {Scene{Writers: []controlplane.Writer{thing}}, Config{}, "", ""},
+		"one that may be a writer":   {Scene{unsure: []controlplane.Writer{thing}}, Config{}, "not known: shop/Deployment/thing", "--writer shop/Deployment/thing stops it, --not-writer shop/Deployment/thing lets it run"},
+		"nothing is stopped":         {Scene{unsure: []controlplane.Writer{thing}}, Config{Hot: true}, "", ""},
+		"a restore was there before": {Scene{unsure: []controlplane.Writer{thing}}, Config{Again: true}, "", ""},
+		"none found":                 {Scene{}, Config{}, "", ""},
+		"none found of a vcluster's": {Scene{}, Config{Target: site.Target{Plane: controlplane.ControlPlane{Layout: controlplane.VCluster}}}, "its API server is started by another program", "--writer KIND/NAME"},
+		"none found of k0smotron's": {Scene{}, Config{Target: site.Target{Plane: controlplane.ControlPlane{Manager: &controlplane.Owner{APIVersion: "k0smotron.io/v1beta1"}}}},
 			"its API server is started by another program", "--writer KIND/NAME"},
-		"a vcluster's, found": {scene{writers: []controlplane.Writer{thing}}, Config{Plane: controlplane.ControlPlane{Layout: controlplane.VCluster}}, "", ""},
+		"a vcluster's, found": {Scene{Writers: []controlplane.Writer{thing}}, Config{Target: site.Target{Plane: controlplane.ControlPlane{Layout: controlplane.VCluster}}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			err := c.scene.unanswered(c.cfg)
-			var r *Refusal
+			var r *site.Refusal
 			switch {
 			case c.refused == "" && err != nil:
 				t.Error(err)
@@ -71,8 +71,8 @@ func TestNotWriters(t *testing.T) {
 	} {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			sc := &scene{writers: []controlplane.Writer{api, exporter}, unsure: []controlplane.Writer{thing}}
-			err := sc.exceptWriters(Config{Plane: controlplane.ControlPlane{Namespace: "shop", Name: "main"}, NotWriters: []string{id}})
+			sc := &Scene{Writers: []controlplane.Writer{api, exporter}, unsure: []controlplane.Writer{thing}}
+			err := sc.exceptWriters(Config{Target: site.Target{Plane: controlplane.ControlPlane{Namespace: "shop", Name: "main"}}, NotWriters: []string{id}})
 			if want.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), want.refused) {
 					t.Error(err)
@@ -80,7 +80,7 @@ func TestNotWriters(t *testing.T) {
 				return
 			}
 			var left []string
-			for _, w := range slices.Concat(sc.writers, sc.unsure) {
+			for _, w := range slices.Concat(sc.Writers, sc.unsure) {
 				left = append(left, w.Path())
 			}
 			if err != nil || !slices.Equal(left, want.left) {
@@ -95,7 +95,7 @@ func TestNotWriters(t *testing.T) {
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	c := corev1.Container{Name: "c", Command: []string{"kube-apiserver"}}
-	sc := &scene{writers: []controlplane.Writer{workloadOf("tenant-a", "api", c, "/tenant-a"), workloadOf("tenant-b", "api", c, "tenant-b/"), workloadOf("tenant-b", "second", c, "/tenant-b")}}
+	sc := &Scene{Writers: []controlplane.Writer{workloadOf("tenant-a", "api", c, "/tenant-a"), workloadOf("tenant-b", "api", c, "tenant-b/"), workloadOf("tenant-b", "second", c, "/tenant-b")}}
 	plane := controlplane.ControlPlane{Namespace: "shared", Name: "main", APIServers: []controlplane.APIServer{
 		{Namespace: "tenant-a", Pod: "api-x", EtcdPrefix: "/tenant-a"}, {Namespace: "tenant-c", Pod: "static", EtcdPrefix: "/tenant-c"}}}
 	const want = "3 clusters share this etcd, and all of them are rolled back together: /tenant-a (tenant-a/Deployment/api), /tenant-b (tenant-b/Deployment/api, tenant-b/Deployment/second), /tenant-c (tenant-c/Pod/static)"
@@ -104,11 +104,11 @@ func TestTenants(t *testing.T) {
 		if !hot { // which nothing here can stop
 			wants = append(wants, "API server tenant-c/static uses this etcd, and no Deployment or StatefulSet runs it: stop it yourself before, and start it afterwards")
 		}
-		if got := sc.doubts(Config{Plane: plane, Hot: hot}); !slices.Equal(got, wants) {
+		if got := sc.doubts(Config{Target: site.Target{Plane: plane}, Hot: hot}); !slices.Equal(got, wants) {
 			t.Errorf("hot %t: %q", hot, got)
 		}
 	}
-	sc.writers = sc.writers[1:]
+	sc.Writers = sc.Writers[1:]
 	if got := sc.doubts(Config{}); len(got) != 0 {
 		t.Errorf("one cluster: %q", got)
 	}
@@ -117,59 +117,16 @@ func TestTenants(t *testing.T) {
 // TestAgain: an undo of a restore that has ended lets run what the first one let run, also where that is gone or not sure.
 func TestAgain(t *testing.T) {
 	t.Parallel()
-	sc := &scene{writers: []controlplane.Writer{workloadOf("shop", "exporter", corev1.Container{Name: "c"}, "")}}
-	cfg := Config{Plane: controlplane.ControlPlane{Namespace: "shop", Name: "main"}}
-	data, err := json.Marshal(Shared{NotWriters: []string{"deployment/exporter", "deployment/gone"}})
+	sc := &Scene{Writers: []controlplane.Writer{workloadOf("shop", "exporter", corev1.Container{Name: "c"}, "")}}
+	cfg := Config{Target: site.Target{Plane: controlplane.ControlPlane{Namespace: "shop", Name: "main"}}}
+	data, err := json.Marshal(site.Shared{Hosting: site.Hosting{NotWriters: []string{"deployment/exporter", "deployment/gone"}}})
 	if err == nil {
 		err = AsBefore(&plan.Operation{Data: data}, &cfg)
 	}
 	if err == nil {
 		err = sc.exceptWriters(cfg)
 	}
-	if err != nil || len(sc.writers) != 0 {
-		t.Errorf("%v, %v", sc.writers, err)
-	}
-}
-
-// TestDown: what an operation that stops in the middle leaves is named, also where it is no pod.
-func TestDown(t *testing.T) {
-	t.Parallel()
-	o := &plan.Operation{Steps: []plan.Step{
-		{ID: "pause/clusters/a", Kind: kindPause, Object: "clusters/a", State: plan.Done},
-		{ID: "parallel/etcd", Kind: kindParallel, Object: "etcd", State: plan.Done},
-		{ID: "ordered/etcd", Kind: kindOrdered, Object: "etcd", State: plan.Doing},
-		{ID: "unpause/clusters/a", Kind: kindUnpause, Object: "clusters/a", State: plan.Pending},
-	}}
-	want := []string{"HyperShift for hosted cluster clusters/a (paused)", "StatefulSet etcd (may be deleted, and not made again)"}
-	if got := down(o); !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
-	for i := range o.Steps {
-		o.Steps[i].State = plan.Done
-	}
-	if got := down(o); len(got) != 0 {
-		t.Errorf("all is done: %q", got)
-	}
-}
-
-// TestPlanNames: writers of one name in two namespaces are two lines that differ.
-func TestPlanNames(t *testing.T) {
-	t.Parallel()
-	c := corev1.Container{Name: "c"}
-	sc := &scene{set: &appsv1.StatefulSet{}, writers: []controlplane.Writer{workloadOf("a", "api", c, ""), workloadOf("b", "api", c, "")}}
-	var got []string
-	planned, err := (&run{sh: &Shared{Namespace: "a", StatefulSet: "etcd", Replicas: 1}}).planned(sc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range planned {
-		if s.Kind == kindWriterDown || s.Kind == kindWriterUp {
-			got = append(got, s.What)
-		}
-	}
-	want := []string{"scale writer a/Deployment/api from 1 to 0 (https://main:2379)", "scale writer b/Deployment/api from 1 to 0 (https://main:2379)",
-		"scale writer a/Deployment/api back to 1", "scale writer b/Deployment/api back to 1"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
+	if err != nil || len(sc.Writers) != 0 {
+		t.Errorf("%v, %v", sc.Writers, err)
 	}
 }

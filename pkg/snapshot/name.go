@@ -11,17 +11,26 @@ const maxNamePart = 60
 
 // FileName is the name of a snapshot that is stored in a folder: context, namespace and name of the control plane, and
 // the time in UTC, as in prod_kube-system_etcd_20260102T150405Z.db. It is legal on every file system: letters, digits,
-// dots and dashes are kept, everything else becomes a dash. Empty parts are left out.
-func FileName(context, namespace, name string, t time.Time, c Compression) string {
+// dots and dashes are kept, everything else becomes a dash. Empty parts are left out. extension is all behind the time.
+func FileName(context, namespace, name string, t time.Time, extension string) string {
+	var parts []string
+	if p := PlaneName(context, namespace, name); p != "" {
+		parts = append(parts, p)
+	}
+	// The time is never left out, so that the name is never one that Windows reserves (con, nul, …).
+	parts = append(parts, t.UTC().Format("20060102T150405Z"))
+	return strings.Join(parts, "_") + extension
+}
+
+// PlaneName is what FileName says before the time: the folder of a control plane's snapshots where there are many.
+func PlaneName(context, namespace, name string) string {
 	var parts []string
 	for _, p := range []string{context, namespace, name} {
 		if p = namePart(p); p != "" {
 			parts = append(parts, p)
 		}
 	}
-	// The time is never left out, so that the name is never one that Windows reserves (con, nul, …).
-	parts = append(parts, t.UTC().Format("20060102T150405Z"))
-	return strings.Join(parts, "_") + c.Extension()
+	return strings.Join(parts, "_")
 }
 
 // namePart keeps the end of what is too long: contexts such as arn:aws:eks:…:cluster/prod say there what matters.

@@ -23,7 +23,7 @@ func TestFileName(t *testing.T) {
 		{"arn:aws:eks:eu-central-1:123456789012:cluster/" + strings.Repeat("x", 40) + "-prod", "n", "e", None,
 			"123456789012-cluster-" + strings.Repeat("x", 40) + "-prod"},
 	} {
-		got := FileName(c.context, c.namespace, c.name, at, c.compression)
+		got := FileName(c.context, c.namespace, c.name, at, c.compression.Extension())
 		if strings.HasPrefix(c.context, "arn:") {
 			if !strings.Contains(got, "cluster-"+strings.Repeat("x", 40)+"-prod_n_e_") || len(got) > 150 {
 				t.Errorf("got %s", got)
@@ -34,7 +34,7 @@ func TestFileName(t *testing.T) {
 			t.Errorf("got %s, want %s", got, c.want)
 		}
 	}
-	if long := strings.Repeat("a", 500); len(FileName(long, long, long, at, Zstd)) > 230 {
+	if long := strings.Repeat("a", 500); len(FileName(long, long, long, at, Zstd.Extension())) > 230 {
 		t.Error("name is too long")
 	}
 }

@@ -16,8 +16,8 @@ const (
 	APIVersion = "kubectl-etcd.io/v1"
 	Kind       = "Snapshot"
 
-	// maxSidecar is far above any real sidecar; a larger file is something else.
-	maxSidecar = 1 << 20
+	// MaxSidecar is far above any real sidecar, in bytes; a larger file is something else.
+	MaxSidecar = 1 << 20
 )
 
 // ProofLevel says how much is known about a snapshot.
@@ -43,6 +43,10 @@ type Sidecar struct {
 	Size        int64       `json:"size"`
 	SHA256      string      `json:"sha256"`
 	Compression Compression `json:"compression"`
+	// Encryption is what the file is encrypted with, around its compression; nil: it is not.
+	Encryption *Encryption `json:"encryption,omitempty"`
+	// Keys are what decrypts and identifies beside the snapshot; nil: they were not saved.
+	Keys *Keys `json:"keys,omitempty"`
 	// Raw marks a copy of a database file, without etcd's trailer.
 	Raw   bool       `json:"raw"`
 	Proof ProofLevel `json:"proof"`
@@ -52,9 +56,11 @@ type Sidecar struct {
 	// Created is when the snapshot was asked for, in UTC.
 	Created time.Time `json:"created"`
 	// Tool is what wrote the snapshot, with its version.
-	Tool    string  `json:"tool"`
-	Source  Source  `json:"source"`
-	Cluster Cluster `json:"cluster"`
+	Tool string `json:"tool"`
+	// Scheduled says that a schedule has asked for it, and nobody by hand.
+	Scheduled bool    `json:"scheduled,omitempty"`
+	Source    Source  `json:"source"`
+	Cluster   Cluster `json:"cluster"`
 
 	// RevisionBefore and RevisionAfter are the member's revision asked for right before and after the stream; the
 	// snapshot's own lies between them. Zero when the member was not asked (raw copies).
@@ -64,6 +70,15 @@ type Sidecar struct {
 	// Content is there with a full proof only. Its fields are on the sidecar's top level in JSON.
 	*Content
 }
+
+// Encryption says how a file is encrypted, and for whom.
+type Encryption struct {
+	Scheme     string   `json:"scheme"` // age
+	Recipients []string `json:"recipients"`
+}
+
+// Age is the scheme of Encryption.
+const Age = "age"
 
 // Plain is length and sha256 of the decompressed snapshot.
 type Plain struct {
@@ -122,14 +137,9 @@ type PendingSidecar struct{ part, target string }
 // PrepareSidecar writes the sidecar of the snapshot at path under another name, readable by its owner only. APIVersion
 // and Kind are filled in. Commit or Abort ends it.
 func PrepareSidecar(path string, s Sidecar) (_ *PendingSidecar, err error) {
-	s.APIVersion, s.Kind = APIVersion, Kind
-	s.Created = s.Created.UTC().Truncate(time.Second)
-	if err := s.validate(); err != nil {
-		return nil, fmt.Errorf("write sidecar: %w", err)
-	}
-	data, err := json.MarshalIndent(s, "", "  ")
+	data, err := s.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("write sidecar: %w", err)
+		return nil, err
 	}
 	target := SidecarPath(path)
 	// CreateTemp makes the file with mode 0600.
@@ -145,6 +155,23 @@ func PrepareSidecar(path string, s Sidecar) (_ *PendingSidecar, err error) {
 		return nil, fmt.Errorf("write sidecar: %w", err)
 	}
 	return &PendingSidecar{part: f.Name(), target: target}, nil
+}
+
+// Encode is the sidecar as it is stored. APIVersion and Kind are filled in.
+func (s Sidecar) Encode() ([]byte, error) {
+	s.APIVersion, s.Kind = APIVersion, Kind
+	s.Created = s.Created.UTC().Truncate(time.Second)
+	if err := s.validate(); err != nil {
+		return nil, fmt.Errorf("write sidecar: %w", err)
+	}
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write sidecar: %w", err)
+	}
+	if len(data) >= MaxSidecar {
+		return nil, fmt.Errorf("write sidecar: it would have %d bytes, and nobody reads more than %d", len(data), MaxSidecar)
+	}
+	return data, nil
 }
 
 // Commit gives the sidecar its name, atomically. An existing one is replaced.
@@ -195,19 +222,24 @@ func ReadSidecar(path string) (*Sidecar, error) {
 		return nil, fmt.Errorf("read sidecar: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSidecar+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxSidecar+1))
 	if err != nil {
 		return nil, fmt.Errorf("read sidecar: %w", err)
 	}
-	if len(data) > maxSidecar {
-		return nil, fmt.Errorf("read sidecar %s: %w: larger than %d bytes", target, ErrInvalidSidecar, maxSidecar)
+	return DecodeSidecar(target, data)
+}
+
+// DecodeSidecar reads what a sidecar holds; name is for the error, which is ErrInvalidSidecar where it is something else.
+func DecodeSidecar(name string, data []byte) (*Sidecar, error) {
+	if len(data) > MaxSidecar {
+		return nil, fmt.Errorf("read sidecar %s: %w: larger than %d bytes", name, ErrInvalidSidecar, MaxSidecar)
 	}
 	var s Sidecar
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("read sidecar %s: %w: %w", target, ErrInvalidSidecar, err)
+		return nil, fmt.Errorf("read sidecar %s: %w: %w", name, ErrInvalidSidecar, err)
 	}
 	if err := s.validate(); err != nil {
-		return nil, fmt.Errorf("read sidecar %s: %w", target, err)
+		return nil, fmt.Errorf("read sidecar %s: %w", name, err)
 	}
 	return &s, nil
 }
@@ -222,13 +254,20 @@ func (s *Sidecar) validate() error {
 	if s.Size <= 0 || s.Plain.Size <= 0 {
 		return fail("size %d, plain size %d", s.Size, s.Plain.Size)
 	}
-	for _, sum := range []string{s.SHA256, s.Plain.SHA256} {
+	sums := []string{s.SHA256, s.Plain.SHA256}
+	if s.Keys != nil {
+		sums = append(sums, s.Keys.SHA256)
+	}
+	for _, sum := range sums {
 		if b, err := hex.DecodeString(sum); err != nil || len(b) != TrailerSize {
 			return fail("sha256 %q", sum)
 		}
 	}
 	if s.Compression != None && s.Compression != Zstd {
 		return fail("compression %q", s.Compression)
+	}
+	if s.Encryption != nil && s.Encryption.Scheme != Age {
+		return fail("encryption %q", s.Encryption.Scheme)
 	}
 	switch s.Proof {
 	case ProofStream, ProofFull, ProofUnproven:

@@ -232,7 +232,7 @@ func because(err error, m controlplane.Member) string {
 	if m.Reason != "" {
 		return fmt.Sprintf("pod %s is %s", m.Pod, m.Reason)
 	}
-	if m.NodeReady != nil && !*m.NodeReady {
+	if m.NodeSilent() {
 		return fmt.Sprintf("node %s is not ready", m.Node)
 	}
 	var np *reach.NotPossible

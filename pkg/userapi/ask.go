@@ -58,15 +58,16 @@ func (u *API) Cached(ctx context.Context) (map[string]int64, error) {
 		}
 	}
 	if len(revisions) == 0 {
-		return nil, fmt.Errorf("ask pod %s: the user of Secret %s may list nothing", u.pod, u.secret)
+		return nil, fmt.Errorf("ask pod %s: %s may list nothing", u.pod, u.user)
 	}
 	return revisions, nil
 }
 
 // Count counts the objects of a moment: of each kind only the first is sent. A kind that cannot be counted is left out; an error
-// is why none was. API servers before Kubernetes 1.24 count only what is one object or none.
+// is why none was, or why one was not that another try may count. API servers before Kubernetes 1.24 count only what is one object or none.
 func (u *API) Count(ctx context.Context, rev int64, kinds []string) (map[string]int64, error) {
-	counts, last := map[string]int64{}, error(nil)
+	var last, again error
+	counts := map[string]int64{}
 	first := url.Values{"limit": {"1"}, "resourceVersion": {strconv.FormatInt(rev, 10)}, "resourceVersionMatch": {"Exact"}}
 	for _, path := range cached {
 		kind := kindOf(path)
@@ -76,7 +77,7 @@ func (u *API) Count(ctx context.Context, rev int64, kinds []string) (map[string]
 		list, err := u.list(ctx, path, first)
 		switch {
 		case err != nil:
-			last = fmt.Errorf("%s: %w", path, err)
+			again = fmt.Errorf("ask pod %s: %s: %w", u.pod, path, err)
 		case list == nil:
 			last = fmt.Errorf("%s: not for this user", path)
 		case list.RemainingItemCount != nil:
@@ -87,8 +88,8 @@ func (u *API) Count(ctx context.Context, rev int64, kinds []string) (map[string]
 			last = fmt.Errorf("%s: it does not say how many more there are", path)
 		}
 	}
-	if len(counts) == 0 && last != nil {
-		return nil, fmt.Errorf("ask pod %s: %w", u.pod, last)
+	if again == nil && len(counts) == 0 && last != nil {
+		again = fmt.Errorf("ask pod %s: %w", u.pod, last)
 	}
-	return counts, nil
+	return counts, again
 }

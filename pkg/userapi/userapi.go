@@ -33,8 +33,10 @@ type Server struct {
 // Access is how the cluster's own API is asked: with a kubeconfig that one of its controllers uses. The
 // journal has its place only.
 type Access struct {
-	Secret  string   `json:"secret"` // NAMESPACE/NAME
-	Key     string   `json:"key"`
+	// Own says that it is the cluster which is talked to anyway, and that its user asks.
+	Own     bool     `json:"own,omitempty"`
+	Secret  string   `json:"secret,omitempty"` // NAMESPACE/NAME
+	Key     string   `json:"key,omitempty"`
 	Servers []Server `json:"servers"`
 }
 
@@ -103,19 +105,14 @@ type API struct {
 	client *http.Client
 	host   string // with https://
 	pod    string
-	secret string // whose user asks
+	user   string // who asks, for people
 }
 
 // Open reaches one pod of an API server through its port.
 func Open(ctx context.Context, c *reach.Clients, a Access, namespace, pod string, port int) (*API, error) {
-	ns, name, _ := strings.Cut(a.Secret, "/")
-	s, err := c.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
+	cfg, err := a.config(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig: %w", err)
-	}
-	cfg, err := userOf(s, a.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig in Secret %s: %w", a.Secret, err)
+		return nil, err
 	}
 	cfg.Dial, cfg.Timeout = reach.PodDialer(c, namespace, pod, port), 10*time.Second
 	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil } // one that leads to other clusters leads nowhere here
@@ -127,7 +124,45 @@ func Open(ctx context.Context, c *reach.Clients, a Access, namespace, pod string
 	if !strings.Contains(host, "://") {
 		host = "https://" + host
 	}
-	return &API{client, strings.TrimSuffix(host, "/"), pod, a.Secret}, nil
+	user := "the user of Secret " + a.Secret
+	if a.Own {
+		user = "this kubeconfig's user"
+	}
+	return &API{client, strings.TrimSuffix(host, "/"), pod, user}, nil
+}
+
+// config is of the user that asks.
+func (a Access) config(ctx context.Context, c *reach.Clients) (*restclient.Config, error) {
+	if a.Own {
+		return restclient.CopyConfig(c.Config), nil
+	}
+	ns, name, _ := strings.Cut(a.Secret, "/")
+	s, err := c.Core.Secrets(ns).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	cfg, err := userOf(s, a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig in Secret %s: %w", a.Secret, err)
+	}
+	return cfg, nil
+}
+
+// Ready asks whether it serves.
+func (u *API) Ready(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.host+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("pod %s is not ready: %s", u.pod, resp.Status)
+	}
+	return nil
 }
 
 // Close ends its connections.

@@ -230,7 +230,7 @@ func seal(ctx context.Context, to *os.File, written uint32, proven *Report) (don
 		return done, err
 	}
 	var r Report
-	if err := readContent(ctx, db, &r, mvcc.MaxLiveSlots, false, nil, func(int64) {}); err != nil {
+	if err := readContent(ctx, db, &r, mvcc.MaxLiveSlots, false, Options{}, func(int64) {}); err != nil {
 		return done, err
 	}
 	if r.Hash != written || r.Revision != proven.Revision || r.LiveKeys != proven.LiveKeys {

@@ -35,6 +35,7 @@ type content struct {
 	newer  *mvcc.LiveSet
 	keep   keeper
 	leases map[int64]bool // that the snapshot has
+	each   func(kv mvcc.KeyValue, deleted bool)
 }
 
 func (c *content) Bucket(name []byte) (bool, error) {
@@ -100,6 +101,9 @@ func (c *content) keyEntry(key, value []byte) error {
 	}
 	c.count(kv.Key, c.live.Put(kv.Key, !rev.Tombstone))
 	c.keep.take(kv, rev.Tombstone)
+	if c.each != nil {
+		c.each(kv, rev.Tombstone)
+	}
 	c.encrypted.put(kv.Key, kv.Value, rev.Tombstone)
 	if bytes.HasSuffix(kv.Key, kubeSystemKey) {
 		c.kubeSystem(string(kv.Key[:len(kv.Key)-len(kubeSystemKey)]), kv.Value, rev.Tombstone)
@@ -224,14 +228,15 @@ func readNewer(ctx context.Context, db *boltfile.File, compact int64, maxSlots i
 
 // readContent fills the report from the database in one pass, and more only where something was compacted and the
 // hash that members answer is wanted, or where very many keys exist (see mvcc.LiveSet).
-func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int, hashKV bool, keep func(key, value []byte) bool, progress func(int64)) error {
+func readContent(ctx context.Context, db *boltfile.File, r *Report, maxSlots int, hashKV bool, o Options, progress func(int64)) error {
 	if err := db.Walk(ctx, &metaReader{report: r}, nil); err != nil {
 		return err
 	}
 	db.Reset()
 	c := &content{report: r, live: mvcc.NewLiveSet(mvcc.KeyClass{}, maxSlots), kube: map[string]Kubernetes{}, objects: map[string]int64{}, leases: map[int64]bool{}}
-	if keep != nil {
-		c.keep = keeper{wants: keep, found: map[string]held{}}
+	c.each = o.Each
+	if o.Keep != nil {
+		c.keep = keeper{wants: o.Keep, found: map[string]held{}}
 	}
 	if hashKV {
 		var err error

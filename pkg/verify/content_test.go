@@ -21,7 +21,7 @@ func read(t testing.TB, data []byte, slots int) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{}
-	return r, readContent(t.Context(), db, r, slots, true, nil, func(int64) {})
+	return r, readContent(t.Context(), db, r, slots, true, Options{}, func(int64) {})
 }
 
 func TestReadsWhatBboltWrites(t *testing.T) {

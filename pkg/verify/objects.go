@@ -42,6 +42,27 @@ func kindOf(key []byte) []byte {
 	return key[:end]
 }
 
+// ObjectOf is the kind of the object that a key is of, as in Report.Objects, and its namespace; empty where the key is not beneath
+// the prefix, and where the kind has no namespaces.
+func ObjectOf(key []byte, prefix string) (kind, namespace string) {
+	rest, ok := bytes.CutPrefix(key, []byte(prefix+"/"))
+	if !ok {
+		return "", ""
+	}
+	parts := strings.Split(string(rest), "/")
+	n := 1
+	if parts[0] == "services" || strings.Contains(parts[0], ".") {
+		n = 2
+	}
+	if len(parts) <= n {
+		return strings.Join(parts, "/"), ""
+	}
+	if kind = strings.Join(parts[:n], "/"); len(parts) > n+1 {
+		namespace = parts[n]
+	}
+	return kind, namespace
+}
+
 // plainPrefix tells whether a prefix is one part of a key, after which kindOf sees the kind.
 func plainPrefix(prefix string) bool {
 	return len(prefix) > 1 && prefix[0] == '/' && !strings.Contains(prefix[1:], "/")

@@ -98,3 +98,7 @@ type Kubernetes struct {
 	// Encrypted is true when the namespace is stored encrypted.
 	Encrypted bool `json:"encrypted,omitempty"`
 }
+
+// Room is what starting an etcd on the snapshot takes where it is uploaded, in bytes: the snapshot as it is, unpacked, and restored; then
+// etcd's log besides.
+func (r *Report) Room() int64 { return r.Size + 2*r.Plain.Size + 512<<20 }

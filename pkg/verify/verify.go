@@ -40,6 +40,8 @@ type Options struct {
 	LockTimeout time.Duration
 	// Keep chooses keys whose values are wanted, while all are read; they come with Report.Kept. What it is given is not its own.
 	Keep func(key, value []byte) bool
+	// Each, if set, is told of every entry of a key, in the order of revisions. What it is given is not its own.
+	Each func(kv mvcc.KeyValue, deleted bool)
 	// Progress, if set, is called now and then, never concurrently.
 	Progress func(Progress)
 
@@ -57,34 +59,40 @@ type Progress struct {
 // File verifies the snapshot at path, of whatever form: plain, compressed, or raw. It needs bounded memory, about
 // 60 MiB at most. The error is one of this package's.
 func File(ctx context.Context, path string, o Options) (*Report, error) {
-	report, err := verify(ctx, path, o, false)
+	report, err := atPath(ctx, path, o)
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", path, err)
 	}
 	return report, nil
 }
 
-// DB reads a snapshot of which every byte has been proven just now by a snapshot.Checker, as after a transfer: the
-// database is read as in File, but nothing is hashed again and no sidecar is looked at. The database's lock is not taken:
-// the file is the caller's own.
-func DB(ctx context.Context, path string, o Options) (*Report, error) {
-	o.NoSidecar = true
-	report, err := verify(ctx, path, o, true)
+// Opened verifies a snapshot that is open, and may have no name any more; name is what it is called. sidecar, which may be nil,
+// is of that very file.
+func Opened(ctx context.Context, f *os.File, name string, sidecar *snapshot.Sidecar, o Options) (*Report, error) {
+	report, err := verify(ctx, f, name, sidecar, o, false)
 	if err != nil {
-		return nil, fmt.Errorf("read database %s: %w", path, err)
+		return nil, fmt.Errorf("verify %s: %w", name, err)
 	}
 	return report, nil
 }
 
-func verify(ctx context.Context, path string, o Options, proven bool) (*Report, error) {
-	start := time.Now()
-	f, size, err := openFile(path)
+// DB reads a snapshot of which every byte has been proven just now by a snapshot.Checker, as after a transfer: the
+// database is read as in File, but nothing is hashed again and no sidecar is looked at. The database's lock is not taken:
+// the file is the caller's own, and may have no name.
+func DB(ctx context.Context, f *os.File, o Options) (*Report, error) {
+	report, err := verify(ctx, f, f.Name(), nil, o, true)
+	if err != nil {
+		return nil, fmt.Errorf("read database %s: %w", f.Name(), err)
+	}
+	return report, nil
+}
+
+func atPath(ctx context.Context, path string, o Options) (*Report, error) {
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r := &Report{APIVersion: snapshot.APIVersion, Kind: ReportKind, File: path, Size: size, Proof: snapshot.ProofFull}
-
 	var sidecar *snapshot.Sidecar
 	if !o.NoSidecar {
 		sidecar, err = snapshot.ReadSidecar(path)
@@ -92,6 +100,24 @@ func verify(ctx context.Context, path string, o Options, proven bool) (*Report, 
 			return nil, err
 		}
 	}
+	r, err := verify(ctx, f, path, sidecar, o, false)
+	if err == nil && sidecar != nil {
+		r.Sidecar = snapshot.SidecarPath(path)
+	}
+	return r, err
+}
+
+func verify(ctx context.Context, f *os.File, path string, sidecar *snapshot.Sidecar, o Options, proven bool) (*Report, error) {
+	start := time.Now()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := info.Size()
+	if size == 0 {
+		return nil, ErrEmpty
+	}
+	r := &Report{APIVersion: snapshot.APIVersion, Kind: ReportKind, File: path, Size: size, Proof: snapshot.ProofFull}
 	if sidecar != nil && sidecar.Size != size {
 		return nil, &SidecarError{Field: "size", Sidecar: formatInt(sidecar.Size), File: formatInt(size)}
 	}
@@ -116,7 +142,6 @@ func verify(ctx context.Context, path string, o Options, proven bool) (*Report, 
 		if err := compare(sidecar, r); err != nil {
 			return nil, err
 		}
-		r.Sidecar = snapshot.SidecarPath(path)
 	}
 	if r.Raw { // a sidecar proves that the copy did not change since; nothing proves that it was good then
 		r.Proof = snapshot.ProofUnproven
@@ -125,25 +150,21 @@ func verify(ctx context.Context, path string, o Options, proven bool) (*Report, 
 	return r, nil
 }
 
-func openFile(path string) (*os.File, int64, error) {
+func openFile(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	// Looked at before it is opened: opening a pipe would block.
 	switch {
 	case info.IsDir():
-		return nil, 0, fmt.Errorf("%w: it is a folder", ErrNotFile)
+		return nil, fmt.Errorf("%w: it is a folder", ErrNotFile)
 	case !info.Mode().IsRegular():
-		return nil, 0, fmt.Errorf("%w: its type is %s", ErrNotFile, info.Mode().Type())
+		return nil, fmt.Errorf("%w: its type is %s", ErrNotFile, info.Mode().Type())
 	case info.Size() == 0:
-		return nil, 0, ErrEmpty
+		return nil, ErrEmpty
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
+	return os.Open(path)
 }
 
 // job is one verification.
@@ -289,7 +310,7 @@ func (j *job) readDatabase(ctx context.Context, db *boltfile.File) error {
 	if slots == 0 {
 		slots = mvcc.MaxLiveSlots
 	}
-	return readContent(ctx, db, j.report, slots, !j.proven, j.o.Keep, j.tracker.add)
+	return readContent(ctx, db, j.report, slots, !j.proven, j.o, j.tracker.add)
 }
 
 // tracker adds up progress from two goroutines and reports it every few megabytes.

@@ -144,7 +144,7 @@ func TestDB(t *testing.T) {
 	// It is not looked at: it is written after this.
 	write(t, snapshot.SidecarPath(path), []byte("not a sidecar"))
 	for _, path := range []string{path, path + ".zst"} {
-		got, err := verify.DB(t.Context(), path, verify.Options{})
+		got, err := verify.DB(t.Context(), opened(t, path), verify.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,4 +181,14 @@ func TestProgress(t *testing.T) {
 			t.Errorf("%d calls, last %+v, %v", calls, last, err)
 		}
 	}
+}
+
+func opened(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
 }

@@ -16,6 +16,8 @@ type Leases struct {
 	Lease    *coordv1.Lease // nil: there is none
 	Renewals int
 	Others   int
+	// Late are renewals that arrive one by one, each right after the Lease was read.
+	Late int
 }
 
 func (s *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -43,6 +45,11 @@ func (s *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status(http.StatusNotFound, metav1.StatusReasonNotFound)
 		return
 	case r.Method == http.MethodDelete:
+		var o metav1.DeleteOptions
+		if err := json.NewDecoder(r.Body).Decode(&o); err != nil || o.Preconditions != nil && *o.Preconditions.ResourceVersion != s.Lease.ResourceVersion {
+			status(http.StatusConflict, metav1.StatusReasonConflict)
+			return
+		}
 		s.Lease = nil
 		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Success"})
 		return
@@ -57,6 +64,10 @@ func (s *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Lease = &lease
 	}
 	_ = json.NewEncoder(w).Encode(s.Lease)
+	if r.Method == http.MethodGet && s.Late > 0 && s.Lease != nil {
+		s.Late--
+		s.Lease.ResourceVersion += "1"
+	}
 }
 
 // Held is a Lease in namespace a that somebody holds.

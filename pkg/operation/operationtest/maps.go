@@ -42,6 +42,8 @@ func (s *Maps) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := path.Base(r.URL.Path)
 	found := s.Items[name]
 	switch {
+	case r.Method == http.MethodGet && name == "pods": // there are none
+		_ = json.NewEncoder(w).Encode(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}})
 	case r.Method != http.MethodGet && s.Closed:
 		status(http.StatusForbidden, metav1.StatusReasonForbidden)
 	case r.Method == http.MethodGet && name == "configmaps":

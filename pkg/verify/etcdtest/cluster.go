@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -132,6 +134,14 @@ func (c *Cluster) newMember(t testing.TB, name string, b Binaries) *Member {
 func (c *Cluster) AddLearner(t testing.TB, b Binaries) *Member {
 	t.Helper()
 	m := c.newMember(t, fmt.Sprintf("m%d", len(c.Members)+1), b)
+	// A member that joins before the others have agreed on their version gives up.
+	c.Members[0].until(t, "the cluster's version is decided", func(ctx context.Context) error {
+		_, err := c.Members[0].Client(t).Downgrade(ctx, clientv3.DowngradeValidate, "3.0.0")
+		if errors.Is(err, rpctypes.ErrClusterVersionUnavailable) {
+			return err
+		}
+		return nil // whatever it says of that version
+	})
 	r, err := c.Members[0].Client(t).MemberAddAsLearner(t.Context(), []string{m.PeerURL})
 	if err != nil {
 		t.Fatalf("add learner: %v", err)

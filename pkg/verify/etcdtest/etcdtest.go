@@ -134,6 +134,24 @@ func (s *Server) Stop() {
 	<-s.done
 }
 
+// Versioned waits until etcd has written the version of its storage, some time after it has begun to answer: what an older one
+// makes of a snapshot depends on it. 3.5 has none.
+func (s *Server) Versioned(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		st, err := s.Client.Status(ctx, s.Endpoint)
+		if err != nil {
+			t.Fatalf("wait for etcd's storage version: %v", err)
+		}
+		if st.StorageVersion != "" || strings.HasPrefix(st.Version, "3.5.") {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // Save takes a snapshot with etcdctl and returns its path.
 func (s *Server) Save(t testing.TB) string {
 	t.Helper()
