@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/look"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/stored"
@@ -115,7 +116,7 @@ All of it: https://github.com/kubectl-etcd/kubectl-etcd/blob/main/docs/restore.m
 	o.user.addFlags(cmd)
 	o.out.AddFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"none", "client", "diff"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(a.restoreStatusCommand(), a.restoreResumeCommand(), a.restoreUndoCommand(), a.restoreAbandonCommand(), a.restoreCleanupCommand())
+	cmd.AddCommand(look.RestoreObjects(shared{&reporter{app: a}}), a.restoreStatusCommand(), a.restoreResumeCommand(), a.restoreUndoCommand(), a.restoreAbandonCommand(), a.restoreCleanupCommand())
 	return cmd
 }
 
@@ -225,6 +226,11 @@ func (o *restoreOptions) carryOut(ctx context.Context, prepare func() (*site.Pre
 		return err
 	}
 	if o.dry() {
+		if o.dryRun == "diff" {
+			if err := look.Lost(ctx, o.cmd, shared{&reporter{app: o.app}}, o.from, o.reading, o.cfg.Raw); err != nil {
+				return err
+			}
+		}
 		if !o.out.Data() {
 			o.app.say("nothing was changed (dry run)")
 		}

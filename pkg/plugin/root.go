@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/backups"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/cli"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/look"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plugin/stores"
 
 	"github.com/spf13/cobra"
@@ -99,6 +100,7 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	f.CountVarP(&a.verbose, "verbose", "v", "Say what is chosen and why; -v 6 also each request to the API server, -v 7 its headers")
 	a.completeGlobal(root)
 	root.SetUsageTemplate(withoutGlobalFlags(root.UsageTemplate()))
+	root.AddCommand(look.Commands(shared{&reporter{app: a}})...)
 	root.AddCommand(a.backupCommand(), a.verifyCommand(), a.listCommand(), a.statusCommand(), a.restoreCommand(), backups.Keys(shared{&reporter{app: a}}), a.cleanupCommand(), a.versionCommand(), a.completionCommand(), optionsCommand())
 	tellUsage(root.Commands())
 	return root

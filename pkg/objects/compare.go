@@ -1,0 +1,249 @@
+package objects
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pmezard/go-difflib/difflib"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// Difference is what became of one object between two servers.
+type Difference struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	// State is "changed", or "only in" and what the server is called that has it.
+	State string `json:"state"`
+	// Diff is a unified diff of what differs, as YAML; values of Secrets are not shown.
+	Diff string `json:"diff,omitempty"`
+}
+
+// changed is the State of an object that both have; of others it is "only in", and in which.
+const changed = "changed"
+
+// Sum counts what became of the objects of one kind.
+type Sum struct {
+	Kind       string `json:"kind"`
+	OnlyBefore int    `json:"onlyInSnapshot"`
+	OnlyAfter  int    `json:"onlyInOther"`
+	Changed    int    `json:"changed"`
+	Same       int    `json:"same"`
+}
+
+// Comparison is what differs between two servers.
+type Comparison struct {
+	Sums        []Sum        `json:"sums"`
+	Differences []Difference `json:"differences"`
+	// Unread are kinds that one of them could not show, with why.
+	Unread []string `json:"unread,omitempty"`
+
+	before, after string // what they are called
+}
+
+// Compare compares what a selection means on two servers. allFields compares also what a cluster puts there by itself.
+func Compare(ctx context.Context, before, after *Server, sel Selection, allFields bool) (*Comparison, error) {
+	wants, err := either(before, after, sel)
+	if err != nil {
+		return nil, err
+	}
+	c := &Comparison{Sums: []Sum{}, Differences: []Difference{}, before: before.Called, after: after.Called}
+	seen := map[string]bool{}
+	for _, w := range wants {
+		if key := w.Name() + "/" + w.name; !seen[key] {
+			seen[key] = true
+			if err := c.kind(ctx, before, after, w, sel, allFields); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, nil
+}
+
+// either are the kinds that a selection means on one of the two servers, those of the first one first.
+func either(before, after *Server, sel Selection) ([]wanted, error) {
+	if len(sel.Names) == 0 {
+		first, err := before.wants(sel)
+		if err != nil {
+			return nil, err
+		}
+		second, err := after.wants(sel)
+		return append(first, slices.DeleteFunc(second, func(w wanted) bool {
+			return slices.ContainsFunc(first, func(f wanted) bool { return f.Name() == w.Name() })
+		})...), err
+	}
+	var out []wanted
+	for _, n := range sel.Names {
+		one := sel
+		one.Names = []string{n}
+		wants, err := before.wants(one)
+		var unknown *UnknownKind
+		if errors.As(err, &unknown) {
+			wants, err = after.wants(one)
+		}
+		if errors.As(err, &unknown) {
+			return nil, &UnknownKind{unknown.Name, before.Called + " or " + after.Called}
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, wants...)
+	}
+	return out, nil
+}
+
+// kind compares the objects of one kind; only their text is kept.
+func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, sel Selection, allFields bool) error {
+	read := func(s *Server) (map[string]string, error) {
+		out := map[string]string{}
+		k, err := s.Named(w.Name())
+		var unknown *UnknownKind
+		if errors.As(err, &unknown) {
+			return out, nil // a kind that it does not know has no objects there
+		} else if err != nil {
+			return out, err
+		}
+		k.Version = w.Version // both show it in the same form, where they can
+		if _, err := s.kindOf(k.GroupVersion().WithKind(k.Kind)); err != nil {
+			return out, err
+		}
+		failed := error(nil)
+		one := wanted{k, w.name, false}
+		err = s.eachOf(ctx, one, Selection{Namespace: sel.Namespace, Labels: sel.Labels, Owned: sel.Owned || w.explicit}, func(o Object) error {
+			text, err := textOf(o, allFields)
+			out[o.Key()] = text
+			return err
+		}, func(_ string, err error) { failed = err })
+		if err == nil {
+			err = failed
+		}
+		return out, err
+	}
+	was, err := read(before)
+	var is map[string]string
+	if err == nil {
+		is, err = read(after)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && w.explicit:
+		return fmt.Errorf("compare %s: %w", w.Name(), err)
+	case err != nil:
+		c.Unread = append(c.Unread, w.Name()+": "+err.Error())
+		return nil
+	}
+	if w.explicit && w.name != "" && len(was)+len(is) == 0 {
+		return fmt.Errorf("neither %s nor %s has %s/%s%s", before.Called, after.Called, w.Name(), w.name, in(sel.Namespace))
+	}
+	c.add(w, was, is)
+	return nil
+}
+
+func (c *Comparison) add(w wanted, was, is map[string]string) {
+	sum := Sum{Kind: w.Name()}
+	var keys []string
+	for k := range was {
+		keys = append(keys, k)
+	}
+	for k := range is {
+		if _, both := was[k]; !both {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		old, had := was[k]
+		now, has := is[k]
+		d := Difference{Kind: w.Name()}
+		d.Namespace, d.Name, _ = strings.Cut(k, "/")
+		switch {
+		case had && !has:
+			sum.OnlyBefore++
+			d.State = "only in " + c.before
+		case !had:
+			sum.OnlyAfter++
+			d.State = "only in " + c.after
+		case old == now:
+			sum.Same++
+			continue
+		default:
+			sum.Changed++
+			d.State, d.Diff = changed, unified(w.Name(), k, c.after, old, now)
+		}
+		c.Differences = append(c.Differences, d)
+	}
+	if len(keys) > 0 {
+		c.Sums = append(c.Sums, sum)
+	}
+}
+
+// textOf is an object as it is compared.
+func textOf(o Object, allFields bool) (string, error) {
+	if !allFields {
+		Clean(o)
+	}
+	text, err := json.Marshal(o.Object)
+	return string(text), err
+}
+
+// unified is what differs, as YAML. Of a Secret it shows which values differ, and none.
+func unified(kind, key, after, old, now string) string {
+	a, b := map[string]any{}, map[string]any{}
+	if json.Unmarshal([]byte(old), &a) != nil || json.Unmarshal([]byte(now), &b) != nil {
+		return ""
+	}
+	if kind == "secrets" {
+		mask(a, b)
+	}
+	lines := func(m map[string]any) []string {
+		y, err := yaml.Marshal(m)
+		if err != nil {
+			return nil
+		}
+		return difflib.SplitLines(strings.TrimSuffix(string(y), "\n"))
+	}
+	text, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{A: lines(a), B: lines(b), FromFile: "snapshot " + kind + " " + strings.TrimPrefix(key, "/"), ToFile: after, Context: 3})
+	if err != nil {
+		return ""
+	}
+	return text
+}
+
+// mask replaces the values of two Secrets by whether they are the same.
+func mask(a, b map[string]any) {
+	for _, field := range []string{"data", "stringData"} {
+		x, _, _ := unstructured.NestedMap(a, field)
+		y, _, _ := unstructured.NestedMap(b, field)
+		for k, v := range x {
+			if y[k] == v {
+				x[k], y[k] = "*** (the same)", "*** (the same)"
+				continue
+			}
+			x[k] = "*** (in the snapshot)"
+			if _, both := y[k]; both {
+				y[k] = "*** (in the other)"
+			}
+		}
+		for k := range y {
+			if _, both := x[k]; !both {
+				y[k] = "*** (in the other)"
+			}
+		}
+		if x != nil {
+			a[field] = x
+		}
+		if y != nil {
+			b[field] = y
+		}
+	}
+	// What was applied last has the values, too.
+	for _, m := range []map[string]any{a, b} {
+		unstructured.RemoveNestedField(m, "metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+	}
+}
