@@ -1,5 +1,5 @@
 #!/bin/bash
-# The main job, from nothing: a real kind cluster, data in it, a backup, the proof, and what is in it. Each command is
+# The main job, from nothing: a real kind cluster, data in it, a backup, the proof, what is in it, and a restore. Each command is
 # printed before it runs, so that it can be repeated by hand. KEEP=1 keeps the cluster and the files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +19,8 @@ main() {
   run kubectl create namespace shop
   run "seq 200 | xargs -P 4 -I{} kubectl -n shop create configmap order-{} --from-literal=item=book --from-literal=number={} >/dev/null"
   run "kubectl -n shop get configmaps -o name | grep -c order-"
+  run kubectl -n shop create deployment web --image=registry.k8s.io/pause:3.10
+  run kubectl -n shop rollout status deployment/web --timeout=120s
 
   title "The etcd of this cluster: its image has no shell, and nothing will be pulled"
   run kubectl etcd list --probe-shell
@@ -38,6 +40,20 @@ main() {
   title "Damage of four bytes is found"
   run "cp etcd.db bad.db && printf flip | dd of=bad.db bs=1 seek=100000 conv=notrunc status=none"
   fails kubectl etcd verify bad.db
+
+  title "A namespace is deleted by mistake, and comes back with its pods; nothing else is touched"
+  PATH=$TESTBED/bin/etcd-3.6:$TESTBED/bin:$PATH # etcd, etcdutl, kube-apiserver: a real API server is started on the snapshot
+  run kubectl delete namespace shop
+  run "kubectl etcd open etcd.db -- kubectl -n shop get deployments"
+  run "kubectl etcd diff etcd.db -n shop --summary || [ \$? = 3 ]"
+  run "kubectl etcd restore objects --from etcd.db -n shop --yes >plan.txt; grep -v configmaps/order- plan.txt"
+  run kubectl -n shop rollout status deployment/web --timeout=120s
+  run "kubectl -n shop get configmaps -o name | grep -c order-"
+
+  title "All is lost, and brought back: the etcd under this very API server is restored, with kubectl alone"
+  run kubectl delete namespace shop
+  run kubectl etcd restore --from etcd.db --yes
+  run "kubectl -n shop get configmaps -o name | grep -c order-"
 
   title "Nothing stays behind in the cluster"
   run kubectl etcd cleanup -A --dry-run

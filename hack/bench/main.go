@@ -56,6 +56,11 @@ func run(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
+	stop, err := b.serveS3(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	fmt.Printf("Measured %s on %d processors, medians of %d rounds after a warm-up.\n", time.Now().UTC().Format("2006-01-02"), cpus(), *rounds)
 	for _, s := range strings.Split(*sizes, ",") {
 		q, err := resource.ParseQuantity(s)
@@ -67,7 +72,7 @@ func run(ctx context.Context) error {
 		}
 		ways := b.ours()
 		if s == *full {
-			ways = append(b.floor(), append(b.today(), append(ways, b.others()...)...)...)
+			ways = append(b.floor(), append(b.today(), append(append(ways, b.others()...), b.stores()...)...)...)
 		}
 		if ways, err = pick(ways, *only); err != nil {
 			return err

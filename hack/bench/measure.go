@@ -66,20 +66,25 @@ func (b *bench) floor() []way {
 
 func (b *bench) today() []way {
 	return []way{{"today: `snapshot save`, then `kubectl cp`", func(ctx context.Context, b *bench, s *sample) error {
-		if err := save(ctx, b, s); err != nil {
-			return err
-		}
 		to := filepath.Join(b.dir, "cp.db")
 		defer func() { _ = os.Remove(to) }()
-		if _, err := b.step(ctx, s, "kubectl", "-n", "kube-system", "cp", "--retries=3", "tar:/data/bench.db", to); err != nil {
-			return err
-		}
-		info, err := os.Stat(to)
-		if err == nil {
-			s.wire = info.Size()
-		}
-		return err
+		return b.copied(ctx, s, to)
 	}}}
+}
+
+// copied saves in the member, and copies that to a file here.
+func (b *bench) copied(ctx context.Context, s *sample, to string) error {
+	if err := save(ctx, b, s); err != nil {
+		return err
+	}
+	if _, err := b.step(ctx, s, "kubectl", "-n", "kube-system", "cp", "--retries=3", "tar:/data/bench.db", to); err != nil {
+		return err
+	}
+	info, err := os.Stat(to)
+	if err == nil {
+		s.wire = info.Size()
+	}
+	return err
 }
 
 func (b *bench) ours() []way { return []way{b.plugged("kubectl etcd backup (agent)", "--via=agent")} }

@@ -19,10 +19,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/store/storetest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
 type bench struct {
+	s3                            string // of the gateway, on loopback
 	node, kubeconfig, plugin, dir string
 	rounds                        int
 	kv                            pb.KVClient
@@ -42,7 +44,7 @@ func (b *bench) etcdctl() []string {
 
 func (b *bench) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, name, args...)
-	c.Env = append(os.Environ(), "KUBECONFIG="+b.kubeconfig)
+	c.Env = append(os.Environ(), "KUBECONFIG="+b.kubeconfig, "AWS_ACCESS_KEY_ID="+storetest.AccessKey, "AWS_SECRET_ACCESS_KEY="+storetest.SecretKey, "AWS_EC2_METADATA_DISABLED=true")
 	return c
 }
 

@@ -78,7 +78,7 @@ func (r release) pack(ctx context.Context, p platform) (archive []byte, program 
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, p.Program())
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", r.ldflags, "-o", path, "./cmd/kubectl-etcd")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "disable_grpc_modules", "-ldflags", r.ldflags, "-o", path, "./cmd/kubectl-etcd")
 	cmd.Dir = r.root
 	// Nothing of the builder's own settings: they would end up in the program.
 	cmd.Env = append(os.Environ(), "GOOS="+p.OS, "GOARCH="+p.Arch, "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")

@@ -60,6 +60,9 @@ func TestRelease(t *testing.T) {
 		if out, err := exec.CommandContext(ctx, "tar", "-xzf", filepath.Join(dirs[0], p.Archive()), "-C", dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
+		if info, err := os.Stat(filepath.Join(dir, p.Program())); err != nil || info.Size() > 95_000_000 {
+			t.Errorf("the plugin has grown: %v, %v", info, err)
+		}
 		out, err := exec.CommandContext(ctx, filepath.Join(dir, p.Program()), "version", "-o", "jsonpath={.version} {.platform}").CombinedOutput()
 		if want := version + " linux/amd64"; err != nil || string(out) != want {
 			t.Errorf("got %q, %v; want %q", out, err, want)

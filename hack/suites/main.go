@@ -35,13 +35,13 @@ type suite struct {
 
 // races are the packages that start goroutines. Of the restores' tests the longest are left out: they wait most of the time, for what
 // the others do, too.
-var races = []string{"-race", "-p=4", "-parallel=4", "-timeout=15m", "-skip=^(TestInterrupted|TestReplace[A-Z]|TestTakeBack|TestStagedLate|TestDiffers)",
-	"./pkg/restore", "./pkg/agent", "./pkg/backup", "./pkg/etcd", "./pkg/operation", "./pkg/plan", "./pkg/reach", "./pkg/survey", "./hack/suites"}
+var races = []string{"-race", "-p=4", "-parallel=4", "-timeout=15m", "-skip=^(TestInterrupted|TestStatic|TestReplace[A-Z]|TestTakeBack|TestStagedLate|TestDiffers)",
+	"./test/operations", "./pkg/restore/...", "./pkg/site", "./pkg/member", "./pkg/agent", "./pkg/backup", "./pkg/store/s3", "./pkg/catalog", "./pkg/etcd", "./pkg/operation", "./pkg/plan", "./pkg/reach", "./pkg/survey", "./pkg/keys", "./hack/suites"}
 
 var suites = []suite{
 	// The package that takes longest begins first. More packages and tests run at the same time than there are processors: most
 	// of it is waiting for members to elect, to notice, and to start.
-	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-p=4", "-parallel=4", "-timeout=15m", "./pkg/restore", "./..."}},
+	{name: "unit", about: "packages, with real etcd processes and real files", dir: ".", args: []string{"-p=4", "-parallel=4", "-timeout=15m", "./test/operations", "./..."}},
 	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
 	{name: "race", about: "what starts goroutines, under the race detector", dir: ".", args: races, cgo: true},
 	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},

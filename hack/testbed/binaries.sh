@@ -1,6 +1,6 @@
 #!/bin/bash
 # The programs of the test bed, built from Go modules. What is up to date is kept.
-#   binaries.sh tools   kind and three minors of etcd: needed with any node image
+#   binaries.sh tools   kind, three minors of etcd, servers for object stores: needed with any node image
 #   binaries.sh kube    Kubernetes as one multi-call program: six minutes on two cores, most of a cold run
 #   binaries.sh node    the rest of our own node image: containerd, CoreDNS, pause, kind's load balancer
 set -euo pipefail
@@ -26,6 +26,8 @@ build() {
 tools() {
   local version minor program package
   build bin/kind kind sigs.k8s.io/kind "$STRIP"
+  build bin/versitygw s3 github.com/versity/versitygw/cmd/versitygw "$STRIP"
+  build bin/fake-gcs-server gcs github.com/fsouza/fake-gcs-server "$STRIP"
   for version in $ETCD_VERSIONS; do
     minor=${version%.*}
     for program in etcd etcdctl etcdutl; do
@@ -42,6 +44,7 @@ kube() {
   # A fixed date and tree state: kubeadm compares versions, and the build must not change from day to day.
   build node-bin/kube kube . "$STRIP -X $component.gitVersion=$K8S_VERSION -X $component.gitMajor=1 -X $component.gitMinor=$minor -X $component.gitTreeState=clean -X $component.buildDate=2026-01-01T00:00:00Z"
   ln -sf ../node-bin/kube "$TESTBED/bin/kubectl"
+  ln -sf ../node-bin/kube "$TESTBED/bin/kube-apiserver" # on which snapshots are opened
 }
 
 node() {

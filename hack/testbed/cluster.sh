@@ -20,7 +20,7 @@ main() {
     say "cluster $NAME: reused"
   else
     create "$image"
-    echo "$want" >"$STATE"
+    echo "$want $(addresses)" >"$STATE"
   fi
   wait_ready
   say "cluster $NAME: ready after $((SECONDS - started)) s"
@@ -37,18 +37,28 @@ check_tag() {
   [[ " ${tags[*]} " == *" $ETCD_TAG "* ]] || die "etcd tag $ETCD_TAG is not in $1; there are: ${tags[*]}"
 }
 
-# reusable HASH: made from the same inputs, all its nodes running, its API answering.
+# reusable HASH: made from the same inputs, all its nodes running where they were made, its API answering. An engine that
+# was started anew may give nodes each other's addresses, for which their certificates are not valid.
 reusable() {
-  [ "$(cat "$STATE" 2>/dev/null)" = "$1" ] && [ -s "$KUBECONFIG_FILE" ] || return
+  [ "$(cat "$STATE" 2>/dev/null)" = "$1 $(addresses)" ] && [ -s "$KUBECONFIG_FILE" ] || return
   [ "$(docker ps -q --filter "label=io.x-k8s.kind.cluster=$NAME" --filter "label=io.x-k8s.kind.role" | wc -l)" -ge $((NODES + WORKERS)) ] || return
   kube get --raw /readyz --request-timeout=20s >/dev/null 2>&1
+}
+
+# addresses: of the nodes that run, in the order of their names.
+addresses() {
+  local nodes
+  nodes=$(docker ps -q --filter "label=io.x-k8s.kind.cluster=$NAME" --filter "label=io.x-k8s.kind.role")
+  [ -z "$nodes" ] || docker inspect -f '{{.Name}}={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' $nodes | sort | tr -d '/' | tr '\n' ' '
 }
 
 kube() { kubectl --kubeconfig "$KUBECONFIG_FILE" "$@"; }
 
 create() {
-  local image=$1 log=$TESTBED/log/cluster-$NAME.log
-  if kind get clusters -q 2>/dev/null | grep -qxF "$NAME"; then
+  local image=$1 log=$TESTBED/log/cluster-$NAME.log clusters
+  # All of it first: a grep that has seen enough ends a pipe's writer, which pipefail would take for "there is none".
+  clusters=$(kind get clusters -q)
+  if grep -qxF "$NAME" <<<"$clusters"; then
     # Never somebody else's: a cluster of that name that we did not make stays.
     [ -e "$STATE" ] || die "a kind cluster $NAME exists that this test bed did not make: choose another name"
     say "cluster $NAME: made from other inputs or not healthy, making it anew"
@@ -63,6 +73,8 @@ create() {
     kind delete cluster -q --name "$NAME" --kubeconfig "$KUBECONFIG_FILE" || true
     die "cluster $NAME was not created: $(grep -i "error" "$log" | tail -1); see $log and $TESTBED/log/nodes-$NAME"
   fi
+  # An engine that is started later must not start it, too: nobody may want it, and it would take the machine from what is run then.
+  docker ps -aq --filter "label=io.x-k8s.kind.cluster=$NAME" | xargs docker update --restart=no >/dev/null
 }
 
 config() {

@@ -26,11 +26,7 @@ ask_for_published() {
 
 use_published() {
   say "node image: $PUBLISHED_IMAGE as published (only etcd $ETCD_DEFAULT_TAG is in it)"
-  run_jobs "binaries.sh tools"
-  if [ ! -x "$TESTBED/bin/kubectl" ]; then
-    docker run --rm --entrypoint cat "$PUBLISHED_IMAGE" /usr/bin/kubectl >"$TESTBED/bin/kubectl.part"
-    chmod 755 "$TESTBED/bin/kubectl.part" && mv "$TESTBED/bin/kubectl.part" "$TESTBED/bin/kubectl"
-  fi
+  run_jobs "binaries.sh kube" "binaries.sh tools"
   record "$PUBLISHED_IMAGE"
 }
 
