@@ -22,7 +22,7 @@ func TestBadDays(t *testing.T) {
 		name string
 		test func(*testing.T, *cluster)
 	}
-	for _, d := range share(t, 4, []day{
+	for _, d := range share(t, 2, []day{
 		{"several", testSeveral}, {"empty etcd", testEmptyEtcd}, {"TLS files missing", testTLSFilesMissing}, {"etcd hangs", testEtcdHangs},
 		{"image unpullable", testImageUnpullable}, {"images always pulled", testAlwaysPull}, {"refused", testRefused}, {"clock", testClock}, {"authentication", testAuth}, {"stopped", testStopped}, {"shared", testShared},
 	}) {
@@ -36,14 +36,14 @@ func TestBadDays(t *testing.T) {
 // testSeveral: two etcds in one namespace are two control planes; the user has to say which.
 func testSeveral(t *testing.T, c *cluster) {
 	h := host(t, c, hosted{})
-	second := host(t, c, hosted{Namespace: h.Namespace, Name: "etcd-events"})
+	second := host(t, c, hosted{Namespace: h.Namespace, Name: "etcd-beside"})
 	h.put(t, "/a", "main")
-	c.etcd(t, "list", "-n", h.Namespace, "-o", "name").exits(0).prints(`^` + h.Namespace + `/etcd-events\n` + h.Namespace + `/kube-etcd$`)
+	c.etcd(t, "list", "-n", h.Namespace, "-o", "name").exits(0).prints(`^` + h.Namespace + `/etcd-beside\n` + h.Namespace + `/kube-etcd$`)
 	c.etcd(t, "list", "-A", "-o", "name").exits(0).prints(`^kube-system/etcd$`).prints(`^` + h.Namespace + `/kube-etcd$`)
 	for _, command := range []string{"backup", "status"} {
 		c.etcd(t, command, "-n", h.Namespace).fails(2,
-			fmt.Sprintf(`namespace "%[1]s" could be any of 2 control planes: %[1]s/etcd-events, %[1]s/kube-etcd`, h.Namespace),
-			fmt.Sprintf(`name one: kubectl etcd %[2]s %[1]s/etcd-events, kubectl etcd %[2]s %[1]s/kube-etcd`, h.Namespace, command))
+			fmt.Sprintf(`namespace "%[1]s" could be any of 2 control planes: %[1]s/etcd-beside, %[1]s/kube-etcd`, h.Namespace),
+			fmt.Sprintf(`name one: kubectl etcd %[2]s %[1]s/etcd-beside, kubectl etcd %[2]s %[1]s/kube-etcd`, h.Namespace, command))
 	}
 	r := c.etcd(t, "backup", second.target(), "-o", "jsonpath={.snapshot.source.namespace}/{.snapshot.source.name}").exits(0)
 	if r.stdout != second.target() {
@@ -51,7 +51,7 @@ func testSeveral(t *testing.T, c *cluster) {
 	}
 	c.etcd(t, "backup", "-n", h.Namespace, "kube-etcd").exits(0)
 	// Of the name alone there may be one in the whole cluster.
-	c.etcd(t, "status", "etcd-events").exits(0)
+	c.etcd(t, "status", "etcd-beside").exits(0)
 	// The cluster's own is still the default.
 	c.etcd(t, "status").exits(0).prints(c.node())
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -109,9 +110,13 @@ func (u *user) benchSize(t *testing.T, report *benchReport, name string, size in
 // fillTo makes the database as large as that.
 func (u *user) fillTo(t testing.TB, size int64) {
 	t.Helper()
-	c := u.etcd(t)
+	fillTo(t, u.etcd(t), u.endpoint(t), size, func(n int) { u.fill(t, n) })
+}
+
+func fillTo(t testing.TB, c *clientv3.Client, endpoint string, size int64, fill func(bytes int)) {
+	t.Helper()
 	for range 8 {
-		s, err := c.Status(t.Context(), u.endpoint(t))
+		s, err := c.Status(t.Context(), endpoint)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +125,7 @@ func (u *user) fillTo(t testing.TB, size int64) {
 			t.Logf("the database has %d MiB", s.DbSize>>20)
 			return
 		}
-		u.fill(t, int(missing)*7/8) // pages are not filled to the last byte
+		fill(int(missing) * 7 / 8) // pages are not filled to the last byte
 	}
 	t.Fatalf("the database does not grow to %d MiB", size>>20)
 }

@@ -20,7 +20,7 @@ import (
 //
 // In those lines a word with a digit in it, and a unit, stand for any such word; … stands for any text, and alone on a line
 // for any lines. A command must succeed, unless "$ echo $?" below it shows another exit code.
-// demo-control-plane and kind-demo are the node and the context of the cluster at hand; team-a has a hosted etcd.
+// A bucket backups, its credentials, key.txt and recipients.txt are there. demo-control-plane and kind-demo are the node and the context of the cluster at hand; team-a has a hosted etcd.
 func TestDocs(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
@@ -29,6 +29,7 @@ func TestDocs(t *testing.T) {
 	files = append([]string{filepath.Join(root, "README.md")}, files...)
 	c := clusters.get(t, mainKind)
 	host(t, c, hosted{Namespace: "team-a"}).put(t, "/registry/namespaces/default", "not a real one")
+	env := newBucket(t).environment(t)
 	ran := 0
 	for _, path := range files {
 		text, err := os.ReadFile(path)
@@ -42,8 +43,13 @@ func TestDocs(t *testing.T) {
 		ran += len(commands)
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			dir := t.TempDir()
+			for name, text := range env.files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			for _, cmd := range commands {
-				c.document(t, dir, cmd)
+				c.document(t, dir, cmd, env.variables...)
 			}
 		})
 	}
@@ -85,13 +91,14 @@ func sessions(text, name string) (out []documented) {
 }
 
 // document runs a command in a shell, since documents show pipes, and compares.
-func (c *cluster) document(t *testing.T, dir string, d documented) {
+func (c *cluster) document(t *testing.T, dir string, d documented, env ...string) {
 	t.Helper()
 	local := strings.NewReplacer("demo-control-plane", c.node(), "kind-demo", c.context)
 	start := time.Now()
 	cmd := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", local.Replace(d.line))
 	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig)
+	cmd.Env = append(cmd.Env, env...)
 	got, err := cmd.CombinedOutput()
 	t.Logf("%s: %s (%.1f s)", d.where, d.line, time.Since(start).Seconds())
 	code := 0

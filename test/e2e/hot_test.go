@@ -100,7 +100,7 @@ func (u *user) apiServers(t testing.TB) []string {
 }
 
 // TestRestoreHotInterrupted kills the client as the step begins in which members are frozen and exchanged; nobody may be left
-// frozen, and another client takes it up. What happens when it dies between two orders is shown by TestHotClientDies (pkg/restore).
+// frozen, and another client takes it up. What happens when it dies between two orders is shown by TestHotClientDies (test/operations).
 func TestRestoreHotInterrupted(t *testing.T) {
 	u := userCluster(t, usersHome(t), userOptions{})
 	w := u.write(t)

@@ -26,6 +26,8 @@ func TestKubeadmVersions(t *testing.T) {
 				dir = "shell"
 			}
 			scripts(t, c, dir, maps.Clone(env))
+			t.Run("restore", func(t *testing.T) { restoreStaticKilled(t, c) })
+			clusters.drop(t.Context(), c)
 		})
 	}
 }

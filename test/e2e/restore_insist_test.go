@@ -88,7 +88,7 @@ func wayNotServing(t *testing.T, u *user) {
 	open := u.quota(t, "pods=1") // they take seconds to get ready, and the writers come after that
 	r := p.wait().exits(1)
 	t.Logf("%s\n%.1f s in all", r.stderr, r.took.Seconds())
-	r.says(`error: start what was stopped: not ready in time: .*StatefulSet \S+/kube-apiserver`).says(`hint: the data is restored; look at their pods.*`).says(`restored \S+ to revision .*; not all that was stopped is ready: StatefulSet \S+/kube-apiserver`)
+	r.says(`error: start what was stopped: not ready in time: .*StatefulSet \S+/kube-apiserver`).says(`hint: the data is restored; look at their pods.*`).says(`restored \S+ to revision .*; not all that was stopped is ready: .*StatefulSet \S+/kube-apiserver`)
 	open()
 	// Their controllers try again later and later, unless something changes.
 	for _, workload := range []string{"statefulset/kube-apiserver", "deployment/gke-master-etcd-maintenance", "deployment/kube-controller-manager"} {

@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,7 +55,7 @@ const (
 
 // cells are all interruptions of a plan. What ends by itself is not taken up, so that there is one cell of it. Nothing goes
 // back from a hot restore's exchange: by the next step its only member is a leader. How three do, before there is one, is
-// shown by TestHotFaults and TestHotClientDies (pkg/restore). Nor once a step has begun from which it only goes on.
+// shown by TestHotFaults and TestHotClientDies (test/operations). Nor once a step has begun from which it only goes on.
 func cells(steps []planned, how string) (out []cell) {
 	for i, s := range steps {
 		c := cell{number: i + 1, step: s, then: "undo", how: how}
@@ -81,15 +80,29 @@ func cells(steps []planned, how string) (out []cell) {
 
 func (s planned) exchangesHot() bool { return s.ID == "hot-switch" }
 
-// TestRestoreMatrix interrupts restores of a real control plane, cold and hot, at the boundaries of their steps: a share of
-// all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored, or as it was before.
-// How long an outage is decides nothing here, so that it can go on beside what mostly waits on the main cluster.
+// TestRestoreMatrix interrupts restores of a real control plane, cold and hot, or replacements of a member, at the boundaries
+// of their steps: a share of all that the plans have. Then it is taken up once, by whatever the cell says, and must be restored,
+// or as it was before. How long an outage is decides nothing here, so that it can go on beside what mostly waits on the main
+// cluster.
 func TestRestoreMatrix(t *testing.T) {
 	home := usersHome(t)
 	t.Parallel()
-	fresh := func() *matrix { return newMatrix(t, userCluster(t, home, userOptions{Members: 1}), 0) }
-	m := fresh()
-	m.each(t, share(t, 2, slices.Concat(m.cells(t, "cold"), m.cells(t, "hot"))), fresh)
+	type kind struct {
+		name   string
+		has    userOptions
+		member int
+	}
+	for _, k := range share(t, 1, []kind{
+		{"cold", userOptions{Members: 1}, 0},
+		{"hot", userOptions{Members: 1}, 0},
+		{"replace", userOptions{APIServers: 1}, 1},
+	}) {
+		t.Run(k.name, func(t *testing.T) {
+			fresh := func() *matrix { return newMatrix(t, userCluster(t, home, k.has), k.member) }
+			m := fresh()
+			m.each(t, share(t, 1, m.cells(t, k.name)), fresh)
+		})
+	}
 }
 
 // matrix is the user cluster on which the cells of a run happen.
@@ -206,7 +219,7 @@ func (m *matrix) operation(t testing.TB) (op operation) {
 	return op
 }
 
-// takeUp types resume or undo. Nothing goes back once API servers have started on the new data: then an undo is refused.
+// takeUp types resume or undo. Nothing is undone once API servers have started on the new data: then an undo is refused.
 func (m *matrix) takeUp(t *testing.T, c cell, op operation) operation {
 	t.Helper()
 	committed, hot := false, false

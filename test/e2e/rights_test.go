@@ -38,6 +38,13 @@ func TestRights(t *testing.T) {
 			if strings.Contains(r.stderr, "warning:") {
 				t.Errorf("a warning: %s", r)
 			}
+			if test.target != "" {
+				return
+			}
+			r = c.etcd(t, "backup", "--with-keys", "--encrypt-to", "age1k4zd0uelql3zq0l7l9eajwtzkqr3mchv0ww9zqkf9pefeuxq0uyqlm9pf3", "--to", "a.db.age", as).exits(0)
+			if strings.Contains(r.stderr, "warning:") {
+				t.Errorf("a warning: %s", r)
+			}
 		})
 	}
 	// One right less: it is named, and nothing was made.
@@ -89,8 +96,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kubectl-
 subjects: [{kind: ServiceAccount, name: operator, namespace: %s}]
 `, namespace, account, namespace, account, account, account))
 	t.Cleanup(func() {
-		c.kubectl(t, "-n", namespace, "delete", "rolebinding/operator", "rolebinding/operator-forward", "role/kubectl-etcd-backup", "role/kubectl-etcd-forward", "--ignore-not-found")
-		c.kubectl(t, "delete", "clusterrolebinding/e2e-"+account, "clusterrole/kubectl-etcd-backup", "--ignore-not-found")
+		c.kubectl(t, "-n", namespace, "delete", "rolebinding/operator", "rolebinding/operator-forward", "role/kubectl-etcd-backup", "role/kubectl-etcd-forward", "role/kubectl-etcd-keys", "--ignore-not-found")
+		c.kubectl(t, "delete", "clusterrolebinding/e2e-"+account, "clusterrole/kubectl-etcd-backup", "clusterrole/kubectl-etcd-keys", "--ignore-not-found")
 	})
 }
 

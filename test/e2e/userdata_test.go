@@ -54,8 +54,13 @@ func (u *user) fill(t testing.TB, size int) {
 	if !u.History {
 		t.Fatal("fill writes history, which maintenance compacts: make the user cluster with History")
 	}
+	fillEtcd(t, u.etcd(t), size, u.FillLive)
+}
+
+// fillEtcd does that to any etcd; with live, the values are of as many keys.
+func fillEtcd(t testing.TB, c *clientv3.Client, size int, live bool) {
+	t.Helper()
 	const value = 32 << 10
-	c := u.etcd(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	errs := make([]error, fillers)
@@ -65,7 +70,7 @@ func (u *user) fill(t testing.TB, size int) {
 			r := rand.New(rand.NewChaCha8([32]byte{byte(w)}))
 			for i := 0; i < size/value/fillers && errs[w] == nil; i++ {
 				key := fmt.Sprintf("/kubectl-etcd-e2e/fill/%d", w)
-				if u.FillLive {
+				if live {
 					key += fmt.Sprintf("/%d/%d", time.Now().UnixNano(), i)
 				}
 				_, errs[w] = c.Put(ctx, key, string(etcdtest.Object(r, value)))

@@ -11,7 +11,7 @@ import (
 func TestHostedVersions(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	t.Parallel()
-	for _, tag := range share(t, 2, []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"}) {
+	for _, tag := range share(t, 1, []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"}) {
 		t.Run(tag, func(t *testing.T) {
 			t.Parallel()
 			h := host(t, c, hosted{Image: image(tag)})

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -28,7 +29,13 @@ type watcher struct {
 // watch starts one and waits until it has its first list. It ends with the test.
 func (u *user) watch(t testing.TB) *watcher {
 	t.Helper()
-	client, err := corev1client.NewForConfig(u.client(t, "kube-apiserver"))
+	return watchAt(t, u.client(t, "kube-apiserver"), u)
+}
+
+// watchAt starts one at any API server.
+func watchAt(t testing.TB, cfg *rest.Config, u *user) *watcher {
+	t.Helper()
+	client, err := corev1client.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 )
 
 // applications is the namespace of the user cluster in which writer and watcher are at work.
@@ -22,7 +23,7 @@ const applications = "applications"
 // acknowledged. It does not repeat one that failed: the next tick is its retry, with another object. So each name says
 // exactly one thing, and what failed may have happened nevertheless.
 type writer struct {
-	u      *user
+	u      *user // nil: it is no user cluster's
 	client *corev1client.CoreV1Client
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -41,7 +42,12 @@ type request struct {
 // write starts one. It ends with the test, if not before.
 func (u *user) write(t testing.TB) *writer {
 	t.Helper()
-	cfg := u.client(t, "kube-apiserver")
+	return writeTo(t, u.client(t, "kube-apiserver"), u)
+}
+
+// writeTo starts one for any API server.
+func writeTo(t testing.TB, cfg *rest.Config, u *user) *writer {
+	t.Helper()
 	// A connection to an API server that is gone may just be silent. With HTTP/1.1, the request that times out takes its
 	// connection with it.
 	cfg.Timeout, cfg.NextProtos = time.Second, []string{"http/1.1"}

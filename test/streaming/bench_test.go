@@ -14,7 +14,7 @@ import (
 // agent share the machine.
 func BenchmarkDownload(b *testing.B) {
 	bothWays(b, func(b *testing.B, bed *bed, path string, data []byte) {
-		if _, err := bed.client.Call(b.Context(), target, []string{agentPath}, read(path), podexec.CallOptions{Sink: io.Discard}); err != nil {
+		if _, err := bed.client.Talk(target, []string{agentPath}, "").Call(b.Context(), read(path), podexec.CallOptions{Sink: io.Discard}); err != nil {
 			b.Fatal(err)
 		}
 	})
@@ -23,7 +23,7 @@ func BenchmarkDownload(b *testing.B) {
 func BenchmarkUpload(b *testing.B) {
 	to := filepath.Join(b.TempDir(), "uploaded")
 	bothWays(b, func(b *testing.B, bed *bed, path string, data []byte) {
-		if _, err := bed.client.CopyTo(b.Context(), target, []string{agentPath}, bytes.NewReader(data), int64(len(data)), to, podexec.CopyOptions{}); err != nil {
+		if _, err := bed.client.Talk(target, []string{agentPath}, "").CopyTo(b.Context(), bytes.NewReader(data), int64(len(data)), to, podexec.CopyOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	})

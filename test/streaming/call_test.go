@@ -65,8 +65,8 @@ func TestCallProvesItsData(t *testing.T) {
 		path, data := randomFile(t, 40<<20+7)
 		var sink bytes.Buffer
 		start := time.Now()
-		reply, err := b.client.Call(deadline(t, 60*time.Second), target, []string{agentPath}, read(path),
-			podexec.CallOptions{Sink: &sink, ExpectAgent: agentSum(t)})
+		reply, err := b.client.Talk(target, []string{agentPath}, agentSum(t)).Call(deadline(t, 60*time.Second), read(path),
+			podexec.CallOptions{Sink: &sink})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestCallReportsTheAgentsRefusal(t *testing.T) {
 		{Name: "read", Body: "no map"}: frame.CodeBadRequest,
 		{Name: "read", Body: struct{ Fast bool }{true}}: frame.CodeBadRequest,
 	} {
-		_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{agentPath}, request, podexec.CallOptions{})
+		_, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 20*time.Second), request, podexec.CallOptions{})
 		var refusal *frame.Error
 		if !errors.As(err, &refusal) || refusal.Code != code {
 			t.Errorf("%v: error = %v, want code %q", request, err, code)
@@ -124,7 +124,7 @@ func TestCallEndsAnUploadThatWaits(t *testing.T) {
 				_ = syscall.Kill(b.process(0).pid, syscall.SIGKILL)
 			}()
 		}
-		_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{agentPath}, c.request, opts)
+		_, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 20*time.Second), c.request, opts)
 		if (err != nil) != c.fails || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -141,8 +141,8 @@ func TestCallRefusesAnotherAgent(t *testing.T) {
 	b := newBed(t, bedOptions{})
 	path, _ := randomFile(t, 1000)
 	var sink bytes.Buffer
-	_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{agentPath}, read(path),
-		podexec.CallOptions{Sink: &sink, ExpectAgent: strings.Repeat("ab", 32)})
+	_, err := b.client.Talk(target, []string{agentPath}, strings.Repeat("ab", 32)).Call(deadline(t, 20*time.Second), read(path),
+		podexec.CallOptions{Sink: &sink})
 	if !errors.Is(err, podexec.ErrWrongAgent) || sink.Len() > 0 {
 		t.Errorf("error = %v, %d bytes", err, sink.Len())
 	}
@@ -152,7 +152,7 @@ func TestCallRefusesAnotherAgent(t *testing.T) {
 func TestCallQuotesWhatIsNotAnAgent(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, bedOptions{})
-	_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{"sh", "-c", "echo no agent here; sleep 30"}, read("x"), podexec.CallOptions{})
+	_, err := b.client.Talk(target, []string{"sh", "-c", "echo no agent here; sleep 30"}, "").Call(deadline(t, 20*time.Second), read("x"), podexec.CallOptions{})
 	if !errors.Is(err, frame.ErrProtocol) || !strings.Contains(err.Error(), "no agent here") {
 		t.Errorf("error = %v", err)
 	}
@@ -204,7 +204,7 @@ func TestCallNoticesEveryLoss(t *testing.T) {
 					close(hold)
 				}
 				start := time.Now()
-				_, err := b.client.Call(deadline(t, 60*time.Second), target, []string{agentPath}, read(path), podexec.CallOptions{Sink: sink})
+				_, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 60*time.Second), read(path), podexec.CallOptions{Sink: sink})
 				if err == nil || fault.want != nil && !errors.Is(err, fault.want) {
 					t.Errorf("error = %v, want %v", err, fault.want)
 				}
@@ -251,7 +251,7 @@ func TestCallOutlivesARuntimeThatLosesLastBytes(t *testing.T) {
 			t.Fatalf("the fault does not work: error %v, output %q", err, &stdout)
 		}
 		path, data := randomFile(t, 4<<20)
-		if _, err := b.client.Call(deadline(t, 60*time.Second), target, []string{agentPath}, read(path), podexec.CallOptions{Sink: &sink}); err != nil {
+		if _, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 60*time.Second), read(path), podexec.CallOptions{Sink: &sink}); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(sink.Bytes(), data) {
@@ -271,7 +271,7 @@ func TestCallEndsTheRemoteProcessWhenCancelled(t *testing.T) {
 		sink := &heldSink{started: make(chan struct{}), hold: hold}
 		done := make(chan error, 1)
 		go func() {
-			_, err := b.client.Call(ctx, target, []string{agentPath}, read(path), podexec.CallOptions{Sink: sink})
+			_, err := b.client.Talk(target, []string{agentPath}, "").Call(ctx, read(path), podexec.CallOptions{Sink: sink})
 			done <- err
 		}()
 		<-sink.started
@@ -291,7 +291,7 @@ func TestCallPassesOnTheSinksError(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, bedOptions{})
 	path, _ := randomFile(t, 32<<20)
-	_, err := b.client.Call(deadline(t, 20*time.Second), target, []string{agentPath}, read(path), podexec.CallOptions{Sink: fullDisk{}})
+	_, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 20*time.Second), read(path), podexec.CallOptions{Sink: fullDisk{}})
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("error = %v", err)
 	}
@@ -313,7 +313,7 @@ func TestCallSurvivesASinkThatBlocks(t *testing.T) {
 		time.AfterFunc(75*time.Second, func() { close(hold) })
 		hash := sha256.New()
 		sink := io.MultiWriter(&heldSink{started: make(chan struct{}), hold: hold}, hash)
-		_, err := b.client.Call(deadline(t, 150*time.Second), target, []string{agentPath}, read(path), podexec.CallOptions{Sink: sink})
+		_, err := b.client.Talk(target, []string{agentPath}, "").Call(deadline(t, 150*time.Second), read(path), podexec.CallOptions{Sink: sink})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,10 +60,9 @@ func TestCopyFromResumesAfterCuts(t *testing.T) {
 				want := len(cuts.points)
 				cuts.next()
 				var done, total int64
-				copied, err := b.client.CopyFrom(deadline(t, 90*time.Second), target, []string{agentPath}, path, dst, podexec.CopyOptions{
-					ExpectAgent: agentSum(t),
-					Retried:     func(err error) { t.Logf("at %d: %v", done, err); cuts.next() },
-					Progress:    func(d, n int64) { done, total = d, n },
+				copied, err := b.client.Talk(target, []string{agentPath}, agentSum(t)).CopyFrom(deadline(t, 90*time.Second), path, dst, podexec.CopyOptions{
+					Retried:  func(err error) { t.Logf("at %d: %v", done, err); cuts.next() },
+					Progress: func(d, n int64) { done, total = d, n },
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -94,10 +93,9 @@ func TestCopyToResumesAfterCuts(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "uploaded")
 				cuts := newCutter(b, seed, size, true)
 				cuts.next()
-				copied, err := b.client.CopyTo(deadline(t, 90*time.Second), target, []string{agentPath}, bytes.NewReader(data), size, path, podexec.CopyOptions{
-					ExpectAgent: agentSum(t),
-					Mode:        0o640,
-					Retried:     func(err error) { t.Log(err); cuts.next() },
+				copied, err := b.client.Talk(target, []string{agentPath}, agentSum(t)).CopyTo(deadline(t, 90*time.Second), bytes.NewReader(data), size, path, podexec.CopyOptions{
+					Mode:    0o640,
+					Retried: func(err error) { t.Log(err); cuts.next() },
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -144,7 +142,7 @@ func TestCopyToKnowsThatItIsDone(t *testing.T) {
 	}})
 	_, data := randomFile(t, 1<<20)
 	path := filepath.Join(t.TempDir(), "uploaded")
-	copied, err := b.client.CopyTo(deadline(t, 60*time.Second), target, []string{agentPath}, bytes.NewReader(data), int64(len(data)), path, podexec.CopyOptions{Mode: 0o640})
+	copied, err := b.client.Talk(target, []string{agentPath}, "").CopyTo(deadline(t, 60*time.Second), bytes.NewReader(data), int64(len(data)), path, podexec.CopyOptions{Mode: 0o640})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +174,7 @@ func TestCopiesStartAnewWhenCorrupt(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer dst.Close()
-			copied, err := b.client.CopyFrom(deadline(t, 60*time.Second), target, []string{agentPath}, path, dst, podexec.CopyOptions{})
+			copied, err := b.client.Talk(target, []string{agentPath}, "").CopyFrom(deadline(t, 60*time.Second), path, dst, podexec.CopyOptions{})
 			if err != nil || copied.SHA256 != sum(data) || copied.Retries != 1 {
 				t.Fatalf("%+v, %v", copied, err)
 			}
@@ -199,7 +197,7 @@ func TestCopiesStartAnewWhenCorrupt(t *testing.T) {
 			b := newBed(t, opts)
 			_, data := randomFile(t, size)
 			path := filepath.Join(t.TempDir(), "uploaded")
-			copied, err := b.client.CopyTo(deadline(t, 60*time.Second), target, []string{agentPath}, bytes.NewReader(data), size, path, podexec.CopyOptions{Mode: 0o640})
+			copied, err := b.client.Talk(target, []string{agentPath}, "").CopyTo(deadline(t, 60*time.Second), bytes.NewReader(data), size, path, podexec.CopyOptions{Mode: 0o640})
 			if err != nil || copied.SHA256 != sum(data) || copied.Retries != 1 {
 				t.Fatalf("%+v, %v", copied, err)
 			}
@@ -218,7 +216,7 @@ func TestCopyToSurvivesTruncatedStdin(t *testing.T) {
 	}})
 	_, data := randomFile(t, 5<<20)
 	path := filepath.Join(t.TempDir(), "uploaded")
-	copied, err := b.client.CopyTo(deadline(t, 60*time.Second), target, []string{agentPath}, bytes.NewReader(data), int64(len(data)), path, podexec.CopyOptions{Mode: 0o640})
+	copied, err := b.client.Talk(target, []string{agentPath}, "").CopyTo(deadline(t, 60*time.Second), bytes.NewReader(data), int64(len(data)), path, podexec.CopyOptions{Mode: 0o640})
 	if err != nil || copied.Retries != 1 {
 		t.Fatalf("%+v, %v", copied, err)
 	}
@@ -230,7 +228,7 @@ func TestCopyGivesUp(t *testing.T) {
 	b := newBed(t, bedOptions{})
 	attempts := 0
 	b.front.close()
-	_, err := b.client.CopyFrom(deadline(t, 60*time.Second), target, []string{agentPath}, "x", discardAt{}, podexec.CopyOptions{Retried: func(error) { attempts++ }})
+	_, err := b.client.Talk(target, []string{agentPath}, "").CopyFrom(deadline(t, 60*time.Second), "x", discardAt{}, podexec.CopyOptions{Retried: func(error) { attempts++ }})
 	if err == nil || attempts != quick.Attempts-1 {
 		t.Errorf("error %v after %d retries", err, attempts)
 	}
@@ -240,16 +238,16 @@ func TestCopyDoesNotRetryWhatIsFinal(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, bedOptions{})
 	retried := podexec.CopyOptions{Retried: func(err error) { t.Errorf("retried after %v", err) }}
-	_, err := b.client.CopyFrom(deadline(t, 20*time.Second), target, []string{agentPath}, filepath.Join(t.TempDir(), "no"), discardAt{}, retried)
+	_, err := b.client.Talk(target, []string{agentPath}, "").CopyFrom(deadline(t, 20*time.Second), filepath.Join(t.TempDir(), "no"), discardAt{}, retried)
 	var refusal *frame.Error
 	if !errors.As(err, &refusal) || refusal.Code != frame.CodeNotFound {
 		t.Errorf("error = %v", err)
 	}
-	_, err = b.client.CopyTo(deadline(t, 20*time.Second), target, []string{agentPath}, bytes.NewReader(nil), 0, filepath.Join(t.TempDir(), "no", "such"), retried)
+	_, err = b.client.Talk(target, []string{agentPath}, "").CopyTo(deadline(t, 20*time.Second), bytes.NewReader(nil), 0, filepath.Join(t.TempDir(), "no", "such"), retried)
 	if !errors.As(err, &refusal) || refusal.Code != frame.CodeNotFound {
 		t.Errorf("error = %v", err)
 	}
-	_, err = b.client.CopyFrom(deadline(t, 20*time.Second), target, []string{"/no/such/agent"}, "x", discardAt{}, podexec.CopyOptions{})
+	_, err = b.client.Talk(target, []string{"/no/such/agent"}, "").CopyFrom(deadline(t, 20*time.Second), "x", discardAt{}, podexec.CopyOptions{})
 	if err == nil {
 		t.Error("no error for an agent that is not there")
 	}
@@ -273,7 +271,7 @@ func TestCopyFromOutlastsAStall(t *testing.T) {
 		defer dst.Close()
 		stalled := false
 		started := time.Now()
-		copied, err := b.client.CopyFrom(deadline(t, 240*time.Second), target, []string{agentPath}, path, dst, podexec.CopyOptions{
+		copied, err := b.client.Talk(target, []string{agentPath}, "").CopyFrom(deadline(t, 240*time.Second), path, dst, podexec.CopyOptions{
 			Progress: func(done, _ int64) {
 				if !stalled && done > 10<<20 {
 					stalled = true
@@ -328,8 +326,8 @@ func TestPut(t *testing.T) {
 					t.Fatalf("%d bytes of %d, error %v", len(got), len(content), err)
 				}
 				// And it is the agent, to be started.
-				if _, err := b.client.Call(deadline(t, 20*time.Second), target, []string{path},
-					podexec.Request{Name: frame.RequestStat, Body: frame.StatRequest{Path: path}}, podexec.CallOptions{ExpectAgent: sum(content)}); err != nil {
+				if _, err := b.client.Talk(target, []string{path}, sum(content)).Call(deadline(t, 20*time.Second),
+					podexec.Request{Name: frame.RequestStat, Body: frame.StatRequest{Path: path}}, podexec.CallOptions{}); err != nil {
 					t.Error(err)
 				}
 			})
