@@ -26,7 +26,7 @@ func run(m *testing.M) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Tests mostly wait for pods, so more of them than there are cores can do so at once.
-	_ = flag.Set("test.parallel", "4")
+	_ = flag.Set("test.parallel", "3")
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
