@@ -48,8 +48,6 @@ type Config struct {
 	Prefix string
 	// EncryptionConfig is the path of an EncryptionConfiguration; empty: there is none.
 	EncryptionConfig string
-	// Writable lets its one user write, too.
-	Writable bool
 	// StartTimeout bounds the time until it is ready. Default: two minutes.
 	StartTimeout time.Duration
 	// EtcdEnded is closed when its etcd is gone; nil is never.
@@ -191,6 +189,7 @@ func (f *files) flags(c Config, port int) []string {
 		"--bind-address=" + loopback, "--advertise-address=" + loopback, fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + f.cert, "--tls-private-key-file=" + f.key,
 		"--token-auth-file=" + f.tokens, "--anonymous-auth=false",
+		"--authorization-mode=ABAC", "--authorization-policy-file=" + f.policy,
 		"--service-account-issuer=https://kubectl-etcd.invalid", "--service-account-key-file=" + f.key, "--service-account-signing-key-file=" + f.key,
 		"--service-cluster-ip-range=10.96.0.0/12",
 		"--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
@@ -198,11 +197,6 @@ func (f *files) flags(c Config, port int) []string {
 		// Each read is of etcd: a kind with an object that cannot be read (it is encrypted) fails at once then, and alone.
 		"--watch-cache=false",
 		"--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false", "--profiling=false",
-	}
-	if c.Writable {
-		args = append(args, "--authorization-mode=AlwaysAllow")
-	} else {
-		args = append(args, "--authorization-mode=ABAC", "--authorization-policy-file="+f.policy)
 	}
 	if c.EncryptionConfig != "" {
 		args = append(args, "--encryption-provider-config="+c.EncryptionConfig)

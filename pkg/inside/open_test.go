@@ -115,7 +115,11 @@ func encryption(t *testing.T, provider string, keys ...string) string {
 // write makes a ConfigMap and a Secret with an API server that encrypts, and may be written to.
 func write(t *testing.T, endpoint, encryption string, b etcdtest.Binaries) {
 	t.Helper()
-	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: apiServer(b), Dir: t.TempDir(), Endpoint: endpoint, Prefix: "/registry", EncryptionConfig: encryption, Writable: true})
+	program := filepath.Join(t.TempDir(), "kube-apiserver")
+	if err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\" --authorization-mode=AlwaysAllow\n", apiServer(b)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: program, Dir: t.TempDir(), Endpoint: endpoint, Prefix: "/registry", EncryptionConfig: encryption})
 	if err != nil {
 		t.Fatal(err)
 	}
