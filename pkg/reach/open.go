@@ -45,6 +45,7 @@ type Opened struct {
 	API  agentapi.ServedAPI
 
 	link   *agentLink
+	held   context.Context // as long as both run
 	cancel context.CancelCauseFunc
 	ended  chan error
 }
@@ -65,27 +66,26 @@ func OpenSnapshot(ctx context.Context, c *Clients, m controlplane.Member, a cont
 		return nil, err
 	}
 	x := &Opened{link: link.(*agentLink), ended: make(chan error, 3)}
-	var held context.Context
-	held, x.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	x.held, x.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, func() { x.cancel(ctx.Err()) })()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, Release(ctx, x))
 		}
 	}()
-	if err := x.start(ctx, held, r, step); err != nil {
+	if err := x.start(ctx, r, step); err != nil {
 		return nil, err
 	}
 	return x, nil
 }
 
-func (x *Opened) start(ctx, held context.Context, r OpenRequest, step func(string)) error {
+func (x *Opened) start(ctx context.Context, r OpenRequest, step func(string)) error {
 	beside := x.link.target
 	beside.Container = apiContainer
 	api := x.link.clients.Exec.Talk(beside, []string{agentPath}, x.link.sha256)
 	// A container in which nothing runs ends after five minutes; what comes first may take longer.
-	if _, err := hold[struct{}](held, api, podexec.Request{Name: agentapi.RequestHold}, step, x); err != nil {
-		return cause(ctx, held, err)
+	if _, err := hold[struct{}](x.held, api, podexec.Request{Name: agentapi.RequestHold}, step, x); err != nil {
+		return cause(ctx, x.held, err)
 	}
 	step("upload")
 	path, encryption := scratchDir+"/snapshot.db", ""
@@ -98,16 +98,16 @@ func (x *Opened) start(ctx, held context.Context, r OpenRequest, step func(strin
 			return err
 		}
 	}
-	etcd, err := hold[agentapi.ServedEtcd](held, x.link.talk(), podexec.Request{Name: agentapi.RequestServeEtcd, Body: agentapi.ServeEtcdRequest{Path: path, Raw: r.Raw}}, step, x)
+	etcd, err := hold[agentapi.ServedEtcd](x.held, x.link.talk(), podexec.Request{Name: agentapi.RequestServeEtcd, Body: agentapi.ServeEtcdRequest{Path: path, Raw: r.Raw}}, step, x)
 	if err != nil {
-		return cause(ctx, held, err)
+		return cause(ctx, x.held, err)
 	}
 	x.Etcd = *etcd
 	step("API server")
-	served, err := hold[agentapi.ServedAPI](held, api, podexec.Request{Name: agentapi.RequestServeAPI,
+	served, err := hold[agentapi.ServedAPI](x.held, api, podexec.Request{Name: agentapi.RequestServeAPI,
 		Body: agentapi.ServeAPIRequest{Etcd: x.Etcd, Prefix: r.Prefix, EncryptionConfig: encryption}}, step, x)
 	if err != nil {
-		return cause(ctx, held, err)
+		return cause(ctx, x.held, err)
 	}
 	x.API = *served
 	return nil
@@ -169,7 +169,7 @@ func (x *Opened) Forward(l net.Listener) {
 		}
 		go func() {
 			defer func() { _ = here.Close() }()
-			there, err := dial(context.Background(), "", "")
+			there, err := dial(x.held, "", "")
 			if err != nil {
 				x.link.opts.log("%v", err)
 				return
