@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,9 @@ func isComplete(r *http.Request) bool {
 }
 func isBegin(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Query().Has("uploads")
+}
+func isAbort(r *http.Request) bool {
+	return r.Method == http.MethodDelete && r.URL.Query().Has("uploadId")
 }
 func isPut(r *http.Request) bool { return r.Method == http.MethodPut && !isPart(r) }
 func isGet(r *http.Request) bool {
@@ -87,6 +91,64 @@ func TestFaults(t *testing.T) {
 				if names := storetest.Names(t, s, ""); len(names) != 0 {
 					t.Errorf("left: %v", names)
 				}
+			}
+			if err := s.Uploads(t.Context(), "", func(u store.Upload) error { t.Errorf("left: %+v", u); return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestGivenUp: one that ends in the middle leaves nothing: not when it is begun and does not know it yet, and not when a part outlives
+// the first abort.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	server := storetest.S3(t, root)
+	for name, fault := range map[string]func(cancel func()) storetest.Fault{
+		"before it knows that it is begun": func(cancel func()) storetest.Fault {
+			return storetest.Times(1, isBegin, func(w http.ResponseWriter, r *http.Request, server http.Handler) bool {
+				rec := httptest.NewRecorder()
+				server.ServeHTTP(rec, r.Clone(context.WithoutCancel(r.Context())))
+				cancel()
+				time.Sleep(100 * time.Millisecond) // as long as a request takes that is given up at once
+				maps.Copy(w.Header(), rec.Header())
+				w.WriteHeader(rec.Code)
+				_, _ = w.Write(rec.Body.Bytes())
+				return true
+			})
+		},
+		"while a part is written": func(cancel func()) storetest.Fault {
+			ignored := storetest.Times(1, isAbort, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+				w.WriteHeader(http.StatusNoContent)
+				return true
+			})
+			return func(w http.ResponseWriter, r *http.Request, server http.Handler) bool {
+				if isPart(r) {
+					cancel()
+					_, _ = io.Copy(io.Discard, r.Body) // until it is cut
+				}
+				return isPart(r) || ignored(w, r, server)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := storetest.NewProxy(t, server)
+			s := bucket(t, root, Options{Endpoint: proxy.URL})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			proxy.Break(fault(cancel))
+			w, err := s.Create(ctx, "x.db", store.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = w.Write(storetest.Bytes(20 << 20)); err == nil {
+				_, err = w.Commit(ctx)
+			}
+			w.Abort()
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
 			}
 			if err := s.Uploads(t.Context(), "", func(u store.Upload) error { t.Errorf("left: %+v", u); return nil }); err != nil {
 				t.Error(err)

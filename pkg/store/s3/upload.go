@@ -67,6 +67,7 @@ type upload struct {
 	flying sync.WaitGroup
 	mu     sync.Mutex
 	done   []types.CompletedPart
+	cut    bool // a part was given up while it was sent
 	parts  int32
 }
 
@@ -138,14 +139,18 @@ func (u *upload) buffer() error {
 
 func (u *upload) cause() error { return context.Cause(u.ctx) }
 
-// begin makes a multipart upload of it.
+// begin makes a multipart upload of it. Whoever gives up meanwhile waits some seconds for the answer: without the upload's id nobody can
+// end it.
 func (u *upload) begin() error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(u.ctx))
+	defer cancel()
+	defer context.AfterFunc(u.ctx, func() { time.AfterFunc(5*time.Second, cancel) })()
 	in := &s3.CreateMultipartUploadInput{Bucket: &u.s.bucket, Key: &u.name, Metadata: map[string]string{marker: u.mark}, StorageClass: types.StorageClass(u.s.o.StorageClass)}
 	in.ServerSideEncryption, in.SSEKMSKeyId = u.s.encryption()
 	if u.s.demanding.Load() {
 		in.ChecksumAlgorithm, u.checks = types.ChecksumAlgorithmSha256, true
 	}
-	out, err := u.s.client.CreateMultipartUpload(u.ctx, in)
+	out, err := u.s.client.CreateMultipartUpload(ctx, in)
 	if demands(err) && !u.s.demanding.Swap(true) {
 		return u.begin()
 	}
@@ -217,6 +222,9 @@ func (u *upload) part(number int32, data []byte) (types.CompletedPart, error) {
 	}
 	if err != nil {
 		if u.ctx.Err() != nil {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.cut = true
 			return types.CompletedPart{}, u.cause()
 		}
 		return types.CompletedPart{}, u.s.fail(fmt.Sprintf("write part %d of", number), u.name, err)
@@ -342,7 +350,8 @@ func (u *upload) put(ctx context.Context, conditional bool) error {
 	return err
 }
 
-// Abort ends it; after Commit it does nothing.
+// Abort ends it; after Commit it does nothing. A part that was cut can still be written there, and outlive the first abort: S3's manual
+// wants it repeated.
 func (u *upload) Abort() {
 	if u.ended {
 		return
@@ -355,5 +364,11 @@ func (u *upload) Abort() {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), 30*time.Second)
 	defer cancel()
-	_ = u.s.Drop(ctx, store.Upload{Name: u.name, ID: u.id}) // what stays is found by prune
+	for _, pause := range []time.Duration{0, 250 * time.Millisecond, time.Second} {
+		time.Sleep(pause)
+		_ = u.s.Drop(ctx, store.Upload{Name: u.name, ID: u.id}) // what stays is found by prune
+		if !u.cut {
+			return
+		}
+	}
 }
