@@ -17,6 +17,7 @@ import (
 // TestConnect: etcds whose CA has to be looked for, or given, and one behind a socket are asked and backed up by every way
 // that can lead to them.
 func TestConnect(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	ns := fmt.Sprintf("e2e-%06x", rand.Uint32()&0xffffff)

@@ -38,6 +38,7 @@ spec:
 
 // TestDiscovery: what a cluster's pods are, as the API server tells it, and that those found are reached.
 func TestDiscovery(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	ns := fmt.Sprintf("e2e-%06x", rand.Uint32()&0xffffff)

@@ -53,6 +53,7 @@ func (b backupResult) leader() string {
 
 // TestMembers is what can happen among the members of hosted control planes.
 func TestMembers(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	type among struct {

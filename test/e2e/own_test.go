@@ -46,6 +46,9 @@ func TestOwn(t *testing.T) {
 	})
 	clusters.begin(t, userKind)
 	sideBySide(t, c, "own", c.env(t))
+	for _, where := range share(t, 1, []string{"here", "pod"}) {
+		sideBySide(t, c, "inside/"+where, c.env(t))
+	}
 }
 
 func (c *cluster) env(t testing.TB) map[string]string {

@@ -19,6 +19,7 @@ func (h *hosted) ShellImage() string { return image(shellKind.tag) }
 // TestShards: of two etcds in one namespace one is restored, while the other's client writes on, undisturbed. What could be
 // either's is asked about first.
 func TestShards(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	nodes := strings.Fields(c.kubectl(t, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}"))

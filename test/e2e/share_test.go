@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -49,4 +50,15 @@ func share[T any](t testing.TB, n int, all []T) []T {
 		out[i] = all[c]
 	}
 	return out
+}
+
+// minutes are tests that take some each, and set up much of their own.
+var minutes = []string{"TestConnect", "TestDiscovery", "TestMembers", "TestShards"}
+
+// turn skips such a test where others of them are this commit's share. Who asks for tests by name gets them.
+func turn(t *testing.T) {
+	t.Helper()
+	if flag.Lookup("test.run").Value.String() == "" && !slices.Contains(share(t, 2, minutes), t.Name()) {
+		t.Skip("other commits run it; E2E_SHARE=all runs all")
+	}
 }
