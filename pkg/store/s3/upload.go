@@ -67,7 +67,7 @@ type upload struct {
 	flying sync.WaitGroup
 	mu     sync.Mutex
 	done   []types.CompletedPart
-	cut    bool // a part was given up while it was sent
+	cut    bool // a part failed; it may still be written
 	parts  int32
 }
 
@@ -154,6 +154,9 @@ func (u *upload) begin() error {
 	if demands(err) && !u.s.demanding.Swap(true) {
 		return u.begin()
 	}
+	if err != nil && u.ctx.Err() != nil {
+		return u.cause()
+	}
 	if err != nil {
 		return u.s.fail("create", u.name, err)
 	}
@@ -221,10 +224,10 @@ func (u *upload) part(number int32, data []byte) (types.CompletedPart, error) {
 		return u.part(number, data)
 	}
 	if err != nil {
+		u.mu.Lock()
+		u.cut = true
+		u.mu.Unlock()
 		if u.ctx.Err() != nil {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			u.cut = true
 			return types.CompletedPart{}, u.cause()
 		}
 		return types.CompletedPart{}, u.s.fail(fmt.Sprintf("write part %d of", number), u.name, err)
