@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/child"
@@ -52,6 +53,8 @@ type Config struct {
 	StartTimeout time.Duration
 	// EtcdEnded is closed when its etcd is gone; nil is never.
 	EtcdEnded <-chan struct{}
+
+	port func() (int, error) // freePort, but in tests
 }
 
 // Access is how its one reader reaches it.
@@ -108,22 +111,35 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	if c.port == nil {
+		c.port = freePort
+	}
+	s := &Server{Version: version, Access: Access{Token: f.token, CA: f.ca}}
+	for range 3 { // somebody else may take the port before it does
+		if err = s.start(ctx, program, c, f); err == nil || s.Process == nil || !strings.Contains(s.LastWords(), "address already in use") {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, f.flags(c, port)...)
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, program string, c Config, f *files) (err error) {
+	if s.Port, err = c.port(); err != nil {
+		return err
+	}
+	cmd := exec.Command(program, f.flags(c, s.Port)...)
 	cmd.Dir = f.dir
 	cmd.Env = []string{"HOME=" + f.dir, "TMPDIR=" + f.dir}
-	s := &Server{Version: version, Access: Access{Port: port, Token: f.token, CA: f.ca}}
 	if s.Process, err = child.Start(cmd); err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.waitReady(ctx, c); err != nil {
+	if err = s.waitReady(ctx, c); err != nil {
 		s.Stop()
-		return nil, err
 	}
-	return s, nil
+	return err
 }
 
 // files are what an API server is given, all in the folder that only our user can enter.
