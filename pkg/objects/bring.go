@@ -45,8 +45,9 @@ func (a Action) Late() bool { return a.late }
 func (s *Server) Plan(ctx context.Context, all []Object, overwrite bool) ([]Action, error) {
 	var out []Action
 	defined := map[string]bool{} // kinds whose definitions come back, too
+	have := s.present(all)
 	for _, o := range all {
-		a, err := s.plan(ctx, o, overwrite)
+		a, err := s.plan(ctx, have, o, overwrite)
 		if err != nil {
 			return nil, err
 		}
@@ -73,14 +74,14 @@ func (s *Server) notServed(o Object) string {
 	return "the cluster does not serve this kind: bring its definition back, too: customresourcedefinition/" + o.Kind.Name()
 }
 
-func (s *Server) plan(ctx context.Context, o Object, overwrite bool) (Action, error) {
+func (s *Server) plan(ctx context.Context, have *present, o Object, overwrite bool) (Action, error) {
 	a := Action{Object: o, Do: Create, Why: loses(o)}
 	var err error
 	if a.live, err = s.kindOf(o.GroupVersionKind()); err != nil {
 		a.live, a.late = o.Kind, true
 		return a, nil
 	}
-	now, err := s.get(ctx, a.live, o.GetNamespace(), o.GetName())
+	now, err := have.get(ctx, shelf{a.live, o.GetNamespace()}, o.GetName())
 	switch {
 	case err != nil:
 		return a, fmt.Errorf("ask the cluster for %s: %w", o.Called(), err)
@@ -138,6 +139,12 @@ type Done struct {
 	Hash string `json:"hash"`
 }
 
+func (d *Done) kind() Kind {
+	k := Kind{Kind: d.Kind, Namespaced: d.Namespace != ""}
+	k.Group, k.Version, k.Resource = d.Group, d.Version, d.Resource
+	return k
+}
+
 // Bring does what an action says. dryRun has the cluster check it and keep nothing. made is what was created, or nil.
 func (s *Server) Bring(ctx context.Context, a Action, dryRun bool) (made *Done, err error) {
 	var dry []string
@@ -180,15 +187,16 @@ func (s *Server) create(ctx context.Context, a Action, dry []string) (got *unstr
 		return nil, failed // the first one has waited
 	}
 	if a.late {
+		var last error
 		err = await.Until(ctx, servedWithin, "the cluster serves "+a.live.Name(), func(ctx context.Context) (string, bool, error) {
-			err := attempt(ctx)
-			if err != nil && (!apierrors.IsNotFound(err) || noNamespace(err)) {
-				return "", false, await.Stop(err)
+			last = attempt(ctx)
+			if last != nil && (!apierrors.IsNotFound(last) || noNamespace(last)) {
+				return "", false, await.Stop(last)
 			}
-			return "", err == nil, err
+			return "", last == nil, last
 		})
-		if apierrors.IsNotFound(err) && !noNamespace(err) {
-			s.late[a.live.GroupResource()] = err
+		if err != nil && apierrors.IsNotFound(last) && !noNamespace(last) {
+			s.late[a.live.GroupResource()], err = last, last
 		}
 	} else {
 		err = attempt(ctx)

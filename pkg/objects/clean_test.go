@@ -130,14 +130,17 @@ func TestJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := Done{Version: "v1", Resource: "configmaps", Name: "a", UID: "u", Hash: "7"}
-	named := func(n string) Action { return Action{Object: object(t, "configmaps", `{"metadata":{"name":"`+n+`"}}`)} }
-	for _, err := range []error{j.Intend(named("a")), j.Made(&first), j.Intend(named("b")), j.Intend(named("c")), j.Refused(named("c")), j.Intend(named("d")), j.Close()} {
+	first := Done{Version: "v1", Resource: "configmaps", Namespace: "n", Name: "a", UID: "u", Hash: "7"}
+	named := func(n string) Action {
+		o := object(t, "configmaps", `{"metadata":{"namespace":"n","name":"`+n+`"}}`)
+		return Action{Object: o, live: o.Kind}
+	}
+	for _, err := range []error{j.Intend(named("a")), j.Intend(named("b")), j.Intend(named("c")), j.Refused(named("c")), j.Intend(named("d")), j.Made(&first), j.Close()} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := &Brought{Cluster: "a-cluster", Made: []Done{first}, Unsure: []string{"configmaps/b", "configmaps/d"}}
+	want := &Brought{Cluster: "a-cluster", Made: []Done{first}, Unsure: []string{"configmaps/b -n n", "configmaps/d -n n"}}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -5,10 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 )
 
-// Journal is a file that says what was brought back, line by line, so that it can be taken back: names and uids, no contents.
-type Journal struct{ file *os.File }
+// Journal is a file that says what was brought back, line by line, so that it can be taken back: names and uids, no contents. Several may
+// write to it at a time.
+type Journal struct {
+	file *os.File
+	mu   sync.Mutex
+	err  error
+}
 
 // header is the first line: of which cluster it is.
 type header struct {
@@ -34,31 +41,53 @@ func NewJournal(path, apiVersion, cluster string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin journal: %w", err)
 	}
-	j := &Journal{f}
+	j := &Journal{file: f}
 	return j, j.write(header{apiVersion, journalKind, cluster})
 }
 
 // Intend notes what is about to be made, before it is.
-func (j *Journal) Intend(a Action) error { return j.write(line{Intent: a.Called()}) }
+func (j *Journal) Intend(a Action) error {
+	return j.write(line{Intent: a.named()})
+}
 
 // Refused notes what the cluster did not make.
-func (j *Journal) Refused(a Action) error { return j.write(line{Refused: a.Called()}) }
+func (j *Journal) Refused(a Action) error { return j.write(line{Refused: a.named()}) }
 
 // Made notes what was made.
 func (j *Journal) Made(d *Done) error { return j.write(line{Made: d}) }
 
+// named is as kubectl takes it: configmaps/a -n shop.
+func named(kind, namespace, name string) string {
+	if namespace == "" {
+		return kind + "/" + name
+	}
+	return kind + "/" + name + " -n " + namespace
+}
+
+func (a Action) named() string { return named(a.live.Name(), a.GetNamespace(), a.GetName()) }
+
 func (j *Journal) write(v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {
-		_, err = j.file.Write(append(b, '\n'))
+		err = j.append(append(b, '\n'))
 	}
 	if err == nil {
-		err = j.file.Sync()
+		err = j.file.Sync() // several at a time are one for the disk
 	}
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
 	return nil
+}
+
+// append writes a line. After one that was cut there are no more, or it would be in their midst.
+func (j *Journal) append(line []byte) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err == nil {
+		_, j.err = j.file.Write(line)
+	}
+	return j.err
 }
 
 // Close ends it.
@@ -84,27 +113,23 @@ func ReadJournal(path string) (*Brought, error) {
 		return nil, fmt.Errorf("read journal: %s is none", path)
 	}
 	out := &Brought{Cluster: h.Cluster}
-	intent := ""
+	settle := func(is string) { // what was intended is settled
+		out.Unsure = slices.DeleteFunc(out.Unsure, func(u string) bool { return u == is })
+	}
 	for i, text := range lines[1:] {
 		var l line
 		switch err := json.Unmarshal(text, &l); {
 		case len(text) == 0 || err != nil && i == len(lines)-2:
-			continue
 		case err != nil:
 			return nil, fmt.Errorf("read journal: line %d is damaged", i+2)
 		case l.Intent != "":
-			if intent != "" {
-				out.Unsure = append(out.Unsure, intent)
-			}
-			intent = l.Intent
-			continue
+			out.Unsure = append(out.Unsure, l.Intent)
 		case l.Made != nil:
 			out.Made = append(out.Made, *l.Made)
+			settle(named(l.Made.kind().Name(), l.Made.Namespace, l.Made.Name))
+		default:
+			settle(l.Refused)
 		}
-		intent = ""
-	}
-	if intent != "" {
-		out.Unsure = append(out.Unsure, intent)
 	}
 	return out, nil
 }

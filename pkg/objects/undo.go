@@ -34,8 +34,7 @@ func (s *Server) TakeBack(ctx context.Context, d Done) (gone bool, err error) {
 }
 
 func (s *Server) takeBack(ctx context.Context, d Done) (gone bool, err error) {
-	k := Kind{Kind: d.Kind, Namespaced: d.Namespace != ""}
-	k.Group, k.Version, k.Resource = d.Group, d.Version, d.Resource
+	k := d.kind()
 	now, err := s.get(ctx, k, d.Namespace, d.Name)
 	switch {
 	case err != nil:

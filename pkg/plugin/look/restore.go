@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -183,21 +184,22 @@ func (o *restoreOptions) tell(actions []objects.Action) error {
 
 // check has the cluster check each object. What is in a namespace that is yet to be made cannot be checked.
 func (o *restoreOptions) check(ctx context.Context, to *objects.Server, actions []objects.Action) error {
-	failed := refusals(actions)
 	made := map[string]bool{}
 	later := 0
-	for _, a := range actions {
+	now := slices.DeleteFunc(slices.Clone(actions), func(a objects.Action) bool {
 		if a.Kind.Name() == "namespaces" && a.Do == objects.Create {
 			made[a.GetName()] = true
 		}
 		if made[a.GetNamespace()] || a.Late() && a.Do == objects.Create {
 			later++
-			continue
+			return true
 		}
-		if _, err := to.Bring(ctx, a, true); err != nil {
-			failed = append(failed, err)
-		}
-	}
+		return false
+	})
+	failed := append(refusals(actions), objects.Waves(ctx, now, objects.Together, func(ctx context.Context, a objects.Action) error {
+		_, err := to.Bring(ctx, a, true)
+		return err
+	})...)
 	if later > 0 {
 		o.app.Say("%d objects are in a namespace that does not exist yet, or of a kind whose definition comes back with them, and were not checked by the cluster", later)
 	}
@@ -222,23 +224,19 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 	if err != nil {
 		return err
 	}
-	created, overwritten, failed := 0, 0, refusals(actions)
-	for _, a := range actions {
-		if ctx.Err() != nil {
-			failed = append(failed, ctx.Err())
-			break
-		}
-		switch did, err := one(ctx, to, j, a); {
-		case err != nil:
-			failed = append(failed, err)
+	var created, overwritten atomic.Int64
+	failed := append(refusals(actions), objects.Waves(ctx, actions, objects.Together, func(ctx context.Context, a objects.Action) error {
+		did, err := one(ctx, to, j, a)
+		switch {
 		case did && a.Do == objects.Create:
-			created++
+			created.Add(1)
 		case did:
-			overwritten++
+			overwritten.Add(1)
 		}
-	}
+		return err
+	})...)
 	failed = append(failed, j.Close())
-	o.app.Say("%d created, %d overwritten", created, overwritten)
+	o.app.Say("%d created, %d overwritten", created.Load(), overwritten.Load())
 	brought, err := objects.ReadJournal(path)
 	switch {
 	case err != nil:
@@ -322,16 +320,18 @@ func undo(cmd *cobra.Command, a App, path string, yes bool) error {
 			return err
 		}
 	}
-	deleted, left := 0, []error{}
-	for _, d := range slices.Backward(brought.Made) {
+	var deleted atomic.Int64
+	slices.Reverse(brought.Made)
+	left := objects.Waves(ctx, brought.Made, objects.TogetherGone, func(ctx context.Context, d objects.Done) error {
 		gone, err := to.TakeBack(ctx, d)
-		switch {
-		case err != nil:
-			left = append(left, fmt.Errorf("delete %s/%s: %w", d.Resource, d.Name, err))
-		case !gone:
-			deleted++
+		if err != nil {
+			return fmt.Errorf("delete %s/%s: %w", d.Resource, d.Name, err)
 		}
-	}
-	a.Say("%d deleted", deleted)
+		if !gone {
+			deleted.Add(1)
+		}
+		return nil
+	})
+	a.Say("%d deleted", deleted.Load())
 	return errors.Join(left...)
 }
