@@ -242,8 +242,10 @@ func (o *restoreOptions) carryOut(ctx context.Context, prepare func() (*site.Pre
 	if err := o.confirm(ctx, p); err != nil {
 		return err
 	}
-	err = p.Run(ctx)
-	return o.report(p, err)
+	if err = p.Run(ctx); err != nil || !o.out.Data() {
+		return o.app.ended(ctx, p, err)
+	}
+	return o.report(p, p.Afterwards(ctx))
 }
 
 // dry says that nothing is to be changed.

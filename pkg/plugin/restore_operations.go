@@ -80,7 +80,7 @@ func (o *continueOptions) goOn(ctx context.Context, f *found, question string, d
 			return err
 		}
 	}
-	return o.app.reportRestore(p, do(p, ctx))
+	return o.app.ended(ctx, p, do(p, ctx))
 }
 
 // command makes one of them; run is given the operation.

@@ -114,6 +114,8 @@ type restoreResult struct {
 	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the first
 	// member that was frozen until all were healthy. None where it is unfinished.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
+	// Disagree says what the kubelets of a restored cluster still ran otherwise than it says.
+	Disagree []string `json:"disagree,omitempty"`
 }
 
 func restorePlan(p *site.Prepared) restoreResult {
@@ -126,17 +128,27 @@ func restorePlan(p *site.Prepared) restoreResult {
 	return r
 }
 
-// report says how it ended.
-func (o *restoreOptions) report(p *site.Prepared, err error) error {
-	if o.out.Data() && err == nil {
-		perr := o.out.Print(o.app.Out, restorePlan(p))
-		if perr == nil {
-			return p.Shared.Flaw()
-		}
-		o.app.warn("the restore is done (operation %s), but how it went cannot be printed as asked", p.Operation.ID)
-		return errors.Join(perr, p.Shared.Flaw())
+// report prints how it ended, as data.
+func (o *restoreOptions) report(p *site.Prepared, disagree []string) error {
+	result := restorePlan(p)
+	result.Disagree = disagree
+	perr := o.out.Print(o.app.Out, result)
+	if perr == nil {
+		return p.Shared.Flaw()
 	}
-	return o.app.reportRestore(p, err)
+	o.app.warn("the restore is done (operation %s), but how it went cannot be printed as asked", p.Operation.ID)
+	return errors.Join(perr, p.Shared.Flaw())
+}
+
+// ended says how an operation ended, and then what is left to others.
+func (a *app) ended(ctx context.Context, p *site.Prepared, err error) error {
+	told := a.reportRestore(p, err)
+	if err == nil && p.Operation.Phase != plan.Abandoned {
+		for _, d := range p.Afterwards(ctx) {
+			a.warn("%s", d)
+		}
+	}
+	return told
 }
 
 func outage(s *site.Shared) string {

@@ -58,7 +58,11 @@ func (e *MissingRightsError) Error() string {
 	for i, r := range e.Missing {
 		names[i] = r.String()
 	}
-	return fmt.Sprintf("forbidden in namespace %q: %s", e.Namespace, strings.Join(names, ", "))
+	where := "the whole cluster"
+	if e.Namespace != "" {
+		where = fmt.Sprintf("namespace %q", e.Namespace)
+	}
+	return fmt.Sprintf("forbidden in %s: %s", where, strings.Join(names, ", "))
 }
 
 // Require asks the API server which of these rights the user has, before

@@ -60,8 +60,8 @@ func readStored(value []byte, into message) bool {
 // most is how many of a kind are named one by one.
 const most = 5
 
-// several names some, and says how many more there are.
-func several(names []string) string {
+// Several names some, and says how many more there are.
+func Several(names []string) string {
 	if len(names) > most {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}
@@ -84,7 +84,7 @@ func webhooks(r *verify.Report) (notes []string) {
 				continue
 			}
 			notes = append(notes, fmt.Sprintf("%s %s refuses what it cannot check (failurePolicy: Fail), and the restored cluster serves it itself (%s): if its pods do not come back, let all pass meanwhile, there: kubectl patch %s %s --type=json -p '%s'",
-				kind, name, several(services), strings.ToLower(kind), name, patch))
+				kind, name, Several(services), strings.ToLower(kind), name, patch))
 		}
 	}
 	if len(rest) > 0 {
@@ -149,7 +149,7 @@ func (sc *Scene) voidTokens(ctx context.Context, c controlplane.Client, r *verif
 		secrets := signed[id]
 		ns, name, _ := strings.Cut(secrets[0], "/")
 		notes = append(notes, fmt.Sprintf("%d tokens of service accounts in the snapshot are signed by a key that no API server has any more (%s), and will be void: Secrets %s; have each made anew, in the restored cluster: kubectl patch -n %s secret %s --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/token\"}]'",
-			len(secrets), id, several(secrets), ns, name))
+			len(secrets), id, Several(secrets), ns, name))
 	}
 	return notes
 }
@@ -212,7 +212,7 @@ func deadAddresses(p controlplane.ControlPlane, r *verify.Report) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("in the snapshot, %d addresses of API servers have lost their lease (masterleases), and will stay in endpoints/kubernetes for ever, also where none is: %s; afterwards, delete each that is dead: %s del %s",
-		len(keys), several(addresses), etcdctl(p), keys[0])}
+		len(keys), Several(addresses), etcdctl(p), keys[0])}
 }
 
 // etcdctl is how a person calls it in a member's pod.

@@ -112,10 +112,10 @@ func (w *world) nodesSince(ctx context.Context, c controlplane.Client) (notes []
 		delete(gone, n.Name)
 	}
 	if len(joined) > 0 {
-		notes = append(notes, fmt.Sprintf("nodes that have joined since the snapshot are not known to the restored cluster, until their kubelets are started again (systemctl restart kubelet): %s", several(joined)))
+		notes = append(notes, fmt.Sprintf("nodes that have joined since the snapshot are not known to the restored cluster, until their kubelets are started again (systemctl restart kubelet): %s", Several(joined)))
 	}
 	if len(gone) > 0 {
-		notes = append(notes, fmt.Sprintf("nodes of the snapshot that are no more come back as objects; afterwards, delete each that is gone with: kubectl delete node NAME (%s)", several(slices.Sorted(maps.Keys(gone)))))
+		notes = append(notes, fmt.Sprintf("nodes of the snapshot that are no more come back as objects; afterwards, delete each that is gone with: kubectl delete node NAME (%s)", Several(slices.Sorted(maps.Keys(gone)))))
 	}
 	return notes
 }
@@ -127,5 +127,5 @@ func perNamespace(counts map[string]int) (total int, where string) {
 		total += counts[ns]
 		named = append(named, fmt.Sprintf("%s %d", ns, counts[ns]))
 	}
-	return total, several(named)
+	return total, Several(named)
 }

@@ -49,6 +49,7 @@ type restored struct {
 		Highest, Bump           int64
 		Snapshot                struct{ Revision int64 }
 	}
+	Disagree      []string
 	OutageSeconds float64
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 )
 
+const pauseImage = "registry.k8s.io/pause:3.10"
+
 // stacked is a cluster whose own etcd is restored: kubeadm's, with an etcd in a static pod on each control plane node.
 type stacked struct {
 	*cluster
@@ -62,12 +64,29 @@ spec:
       tolerations: [{operator: Exists}]
       terminationGracePeriodSeconds: 1
       containers: [{name: web, image: %[2]s}]
-`, s.shop, "registry.k8s.io/pause:3.10"))
+`, s.shop, pauseImage))
 	s.serves(t, s.shop)
 	r := c.etcd(t, "backup", "--to", "a.db").exits(0)
 	s.snapshot = filepath.Join(r.dir, "a.db")
 	c.kubectl(t, "delete", "namespace", s.shop)
-	c.kubectl(t, "create", "namespace", s.later)
+	c.apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: young, namespace: %[1]s}
+spec:
+  selector: {matchLabels: {app: young}}
+  template:
+    metadata: {labels: {app: young}}
+    spec:
+      tolerations: [{operator: Exists}]
+      terminationGracePeriodSeconds: 1
+      containers: [{name: young, image: %[2]s}]
+`, s.later, pauseImage))
+	c.kubectl(t, "-n", s.later, "rollout", "status", "deployment/young", "--timeout=2m")
 	for _, n := range c.controlPlane() {
 		s.files[n] = s.manifests(t, n)
 	}
@@ -185,6 +204,14 @@ func (s *stacked) restored(t testing.TB, r *result) restored {
 	if !s.has(t) {
 		t.Error("the cluster is as it was before")
 	}
+	if len(out.Disagree) > 0 {
+		t.Errorf("kubelets and API disagree: %q", out.Disagree)
+	}
+	for _, n := range s.controlPlane() {
+		if young := s.inNode(t, n, "crictl pods --namespace "+s.later+" --state ready -q"); young != "" {
+			t.Errorf("node %s still runs what is younger than the snapshot: %s", n, young)
+		}
+	}
 	s.serves(t, s.shop)
 	s.sound(t)
 	return out
@@ -258,7 +285,7 @@ func restoreStaticKilled(t *testing.T, c *cluster) {
 	c.etcd(t, "restore", "status", "-n", "kube-system").exits(0).prints(`(?s).*kube-system/etcd\s+\S+\s+running.*`).says(`(?s).*no client works on it; finish it with: kubectl etcd restore resume.*`)
 	c.etcd(t, "restore", "--from", s.snapshot, "--yes").fails(1, `(?s).*is unfinished.*its journal lies beside the data.*`, `.*restore resume.*`)
 	c.etcd(t, "restore", "undo", "-n", "kube-system", "--yes").fails(1, `(?s).*have elected a leader on the new data.*`, `.*restore resume.*`)
-	c.etcd(t, "restore", "resume", "-n", "kube-system", "--yes", "-v").exits(0)
+	c.etcd(t, "restore", "resume", "-n", "kube-system", "--yes", "-v").exits(0).says(`(?s).*each runs what the cluster has there.*`)
 	s.serves(t, s.shop)
 	s.sound(t)
 	s.clean(t)

@@ -34,6 +34,9 @@ func TestDown(t *testing.T) {
 	if got := site.NewPrepared(r.Site, r).Down(); len(got) != 0 {
 		t.Errorf("all is done: %q", got)
 	}
+	if got := site.NewPrepared(r.Site, r).Afterwards(t.Context()); len(got) != 0 {
+		t.Errorf("nothing is left to others: %q", got)
+	}
 }
 
 // TestPlanNames: writers of one name in two namespaces are two lines that differ.

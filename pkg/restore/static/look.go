@@ -116,6 +116,9 @@ func (r *way) lookAt(ctx context.Context) (*restore.Scene, *site.Static, error) 
 		}
 	}
 	sc.Notes = append(sc.Notes, restarted(p, d.Now())...)
+	if err := r.nodesBefore(ctx); err != nil {
+		sc.Notes = append(sc.Notes, fmt.Sprintf("whether kubelets run what the restored cluster has on their nodes will not be compared: %v", err))
+	}
 	return sc, h.record(), r.entitled(ctx)
 }
 

@@ -27,6 +27,8 @@ type way struct {
 	look  func(context.Context) (*restore.Scene, *site.Static, error)
 	alone func(controlplane.ControlPlane, time.Time) time.Duration
 	h     *site.Static
+	// had are the nodes that there were, and whether each was ready; nil where they are not known.
+	had map[string]bool
 }
 
 // New is the way in the cluster that a kubeconfig names.
