@@ -129,7 +129,7 @@ e2e-full: build testbed-bin testbed ## every interruption of a restore, and ever
 bench: build ## the tables of docs/performance.md, measured here
 	$(MAKE) bench-backup
 	hack/testbed/clean.sh bench
-	$(MAKE) bench-restore bench-static
+	$(MAKE) bench-restore bench-static bench-open
 
 .PHONY: bench-backup
 bench-backup: build ## only those of backups
@@ -144,6 +144,11 @@ bench-restore: build ## only that of restores (BENCH_RESTORE_SIZES=64Mi,2Gi BENC
 bench-static: build ## only that of restores of a cluster's own etcd (BENCH_STATIC_SIZES=64Mi,1Gi BENCH_STATIC_ROUNDS=3)
 	@report=$$(mktemp); trap 'cat "$$report"; rm -f "$$report"' EXIT; \
 	BENCH_STATIC_REPORT=$$report go test -count=1 -tags=e2e,bench -timeout=300m -run='^TestStaticBench$$' -v ./test/e2e >&2
+
+.PHONY: bench-open
+bench-open: build ## only that of opening a snapshot (BENCH_OPEN_SIZES=64Mi,1Gi)
+	@report=$$(mktemp); trap 'cat "$$report"; rm -f "$$report"' EXIT; \
+	BENCH_OPEN_REPORT=$$report go test -count=1 -tags=e2e,bench -timeout=60m -run='^TestOpenBench$$' -v ./test/e2e >&2
 
 .PHONY: verify
 verify: ## everything but tests: format, vet, linters, generated files, manifests
