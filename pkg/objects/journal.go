@@ -46,9 +46,7 @@ func NewJournal(path, apiVersion, cluster string) (*Journal, error) {
 }
 
 // Intend notes what is about to be made, before it is.
-func (j *Journal) Intend(a Action) error {
-	return j.write(line{Intent: a.named()})
-}
+func (j *Journal) Intend(a Action) error { return j.write(line{Intent: a.named()}) }
 
 // Refused notes what the cluster did not make.
 func (j *Journal) Refused(a Action) error { return j.write(line{Refused: a.named()}) }
