@@ -111,7 +111,10 @@ func TestGivenUp(t *testing.T) {
 				rec := httptest.NewRecorder()
 				server.ServeHTTP(rec, r.Clone(context.WithoutCancel(r.Context())))
 				cancel()
-				time.Sleep(100 * time.Millisecond) // as long as a request takes that is given up at once
+				select {
+				case <-r.Context().Done(): // it has hung up
+				case <-time.After(100 * time.Millisecond): // it waits for the answer
+				}
 				maps.Copy(w.Header(), rec.Header())
 				w.WriteHeader(rec.Code)
 				_, _ = w.Write(rec.Body.Bytes())
