@@ -13,8 +13,6 @@ import (
 	"time"
 )
 
-const pauseImage = "registry.k8s.io/pause:3.10"
-
 // stacked is a cluster whose own etcd is restored: kubeadm's, with an etcd in a static pod on each control plane node.
 type stacked struct {
 	*cluster
@@ -47,50 +45,40 @@ func stack(t *testing.T, c *cluster) *stacked {
 	c.ready(t)
 	id := fmt.Sprintf("%x", time.Now().UnixNano()&0xffffff)
 	s := &stacked{cluster: c, shop: "shop-" + id, later: "later-" + id, files: map[string]string{}}
-	c.apply(t, fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: %[1]s}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      tolerations: [{operator: Exists}]
-      terminationGracePeriodSeconds: 1
-      containers: [{name: web, image: %[2]s}]
-`, s.shop, pauseImage))
+	c.deploy(t, s.shop, "web", 2)
 	s.serves(t, s.shop)
 	r := c.etcd(t, "backup", "--to", "a.db").exits(0)
 	s.snapshot = filepath.Join(r.dir, "a.db")
 	c.kubectl(t, "delete", "namespace", s.shop)
-	c.apply(t, fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: young, namespace: %[1]s}
-spec:
-  selector: {matchLabels: {app: young}}
-  template:
-    metadata: {labels: {app: young}}
-    spec:
-      tolerations: [{operator: Exists}]
-      terminationGracePeriodSeconds: 1
-      containers: [{name: young, image: %[2]s}]
-`, s.later, pauseImage))
+	c.deploy(t, s.later, "young", 1)
 	c.kubectl(t, "-n", s.later, "rollout", "status", "deployment/young", "--timeout=2m")
 	for _, n := range c.controlPlane() {
 		s.files[n] = s.manifests(t, n)
 	}
 	return s
+}
+
+// deploy makes a namespace with a Deployment whose pods run on any node.
+func (c *cluster) deploy(t testing.TB, ns, name string, replicas int) {
+	t.Helper()
+	c.apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[2]s, namespace: %[1]s}
+spec:
+  replicas: %[3]d
+  selector: {matchLabels: {app: %[2]s}}
+  template:
+    metadata: {labels: {app: %[2]s}}
+    spec:
+      tolerations: [{operator: Exists}]
+      terminationGracePeriodSeconds: 1
+      containers: [{name: %[2]s, image: "registry.k8s.io/pause:3.10"}]
+`, ns, name, replicas))
 }
 
 // ready waits for the nodes: one whose API server was away says for a while that it is not.
