@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 )
@@ -59,27 +60,36 @@ func (m *podMeta) Unmarshal(b []byte) error {
 	return nil
 }
 
+// EachPod is called for all pods of a cluster.
+func EachPod(ctx context.Context, core corev1client.PodsGetter, f func(*corev1.Pod)) error {
+	o := metav1.ListOptions{Limit: 500}
+	for {
+		list, err := core.Pods("").List(ctx, o)
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			f(&list.Items[i])
+		}
+		if o.Continue = list.Continue; o.Continue == "" {
+			return nil
+		}
+	}
+}
+
 // since tells what has happened since the snapshot, and what the restored cluster will make of it.
 func (w *world) since(ctx context.Context, c controlplane.Client) []string {
 	younger, known := map[string]int{}, map[string]bool{}
-	o := metav1.ListOptions{Limit: 500}
-	for {
-		list, err := c.Core.Pods("").List(ctx, o)
-		if err != nil {
-			return []string{fmt.Sprintf("pods that are younger than the snapshot will be ended by their kubelets, and older ones come back; which, is not known: %v", err)}
+	err := EachPod(ctx, c.Core, func(p *corev1.Pod) {
+		name := p.Namespace + "/" + p.Name
+		if controlplane.IsStatic(p) || ours(p.Labels) || w.pods[name] == p.UID {
+			known[name] = true
+			return
 		}
-		for i := range list.Items {
-			p := &list.Items[i]
-			name := p.Namespace + "/" + p.Name
-			if controlplane.IsStatic(p) || ours(p.Labels) || w.pods[name] == p.UID {
-				known[name] = true
-				continue
-			}
-			younger[p.Namespace]++
-		}
-		if o.Continue = list.Continue; o.Continue == "" {
-			break
-		}
+		younger[p.Namespace]++
+	})
+	if err != nil {
+		return []string{fmt.Sprintf("pods that are younger than the snapshot will be ended by their kubelets, and older ones come back; which, is not known: %v", err)}
 	}
 	older := map[string]int{}
 	for name := range w.pods {
