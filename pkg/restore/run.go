@@ -92,16 +92,6 @@ type Way interface {
 	Undone(ctx context.Context)
 }
 
-// Afterwards is for a way that leaves something to others. It is called otherwise there: ways have what a Run has.
-func (r *Run) Afterwards(ctx context.Context) []string {
-	if w, ok := r.Way.(interface {
-		Settled(ctx context.Context) []string
-	}); ok {
-		return w.Settled(ctx)
-	}
-	return nil
-}
-
 // Ways are all ways that there are, by their names in Shared.Way.
 type Ways map[string]func(*Run) Way
 

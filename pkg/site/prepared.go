@@ -93,15 +93,12 @@ func (p *Prepared) Undo(ctx context.Context) error {
 	return p.locked(ctx, func(ctx context.Context, runner *plan.Runner) error { return runner.Undo(ctx, p.Operation) })
 }
 
-// Afterwards looks, once the operation has ended well, at what its end may have left to others, and tells what is not right yet. It may
-// take minutes; whoever ends it has lost nothing.
+// Afterwards tells, once the operation has ended well, what is not right yet. It may take minutes; whoever ends it has lost nothing.
 func (p *Prepared) Afterwards(ctx context.Context) []string {
-	if k, ok := p.kind.(interface {
-		Afterwards(ctx context.Context) []string
-	}); ok {
-		return k.Afterwards(ctx)
+	if p.site.Afterwards == nil {
+		return nil
 	}
-	return nil
+	return p.site.Afterwards(ctx)
 }
 
 // Abandon ends an operation that can only go on, without going on: its data stays as it is, and writers, retention

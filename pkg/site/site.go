@@ -26,6 +26,9 @@ type Site struct {
 	Shared    *Shared
 	Timeout   time.Duration // bounds each wait for pods
 
+	// Afterwards waits for what the operation leaves to others, and tells what they have not done; nil: nothing is left to others.
+	Afterwards func(context.Context) []string
+
 	mu     sync.Mutex
 	Plane  controlplane.ControlPlane // where the members were last seen
 	stages map[string]Stage          // by member

@@ -19,12 +19,10 @@ import (
 )
 
 const (
-	// settled is how long kubelets and controllers have to make one world of two.
-	settled = 2 * time.Minute
-	// answers bounds one question to a kubelet.
-	answers = 5 * time.Second
-	// asked is how many kubelets are asked at the same time, and told how many lines are said in the end.
-	asked, told = 16, 20
+	settlesWithin  = 2 * time.Minute // what kubelets and controllers have to make one world of two
+	answersWithin  = 5 * time.Second // what a kubelet has for an answer
+	kubeletsAtOnce = 16
+	mostLines      = 20 // that are said in the end
 )
 
 // nodesBefore notes the nodes that there are. An error is why kubelets cannot be asked.
@@ -52,16 +50,16 @@ func (r *way) nodes(ctx context.Context) (map[string]bool, error) {
 	return ready, nil
 }
 
-// Settled asks the kubelets until they run what the API has on their nodes, and tells what is not so after two minutes: the API servers know
+// settled asks the kubelets until they run what the API has on their nodes, and tells what is not so after two minutes: the API servers know
 // nothing of what happened since the snapshot, and kubelets and controllers make one world of the two.
-func (r *way) Settled(ctx context.Context) []string {
+func (r *way) settled(ctx context.Context) []string {
 	// A client that goes on with another's operation has not asked yet.
 	if r.had == nil && r.nodesBefore(ctx) != nil {
 		return nil
 	}
 	all := slices.Sorted(maps.Keys(r.had))
 	r.Deps.Report.Step("asking the kubelets of %d nodes until each runs what the cluster has there, at most 2 minutes; Ctrl-C ends only this", len(all))
-	wait, cancel := context.WithTimeout(ctx, settled)
+	wait, cancel := context.WithTimeout(ctx, settlesWithin)
 	defer cancel()
 	c := &comparison{way: r, said: map[string][]string{"": {"not every kubelet has answered"}}}
 	for ask := all; ; {
@@ -103,8 +101,8 @@ func (c *comparison) lines() (all []string) {
 	for _, node := range slices.Sorted(maps.Keys(c.said)) {
 		all = append(all, c.said[node]...)
 	}
-	if len(all) > told {
-		return append(all[:told:told], fmt.Sprintf("and %d more like these", len(all)-told))
+	if len(all) > mostLines {
+		return append(all[:mostLines:mostLines], fmt.Sprintf("and %d more like these", len(all)-mostLines))
 	}
 	return all
 }
@@ -115,16 +113,16 @@ func (c *comparison) round(ctx context.Context, nodes []string) (left []string, 
 	if err != nil {
 		return nodes, err
 	}
-	pods, err := c.pods(ctx)
+	var pods []corev1.Pod
+	on := map[string][]corev1.Pod{}
+	err = restore.EachPod(ctx, c.Deps.Clients.Core, func(p *corev1.Pod) {
+		pods, on[p.Spec.NodeName] = append(pods, *p), append(on[p.Spec.NodeName], *p)
+	})
 	if err != nil {
 		return nodes, err
 	}
-	on := map[string][]corev1.Pod{}
-	for _, p := range pods {
-		on[p.Spec.NodeName] = append(on[p.Spec.NodeName], p)
-	}
 	var g errgroup.Group
-	g.SetLimit(asked)
+	g.SetLimit(kubeletsAtOnce)
 	for _, n := range nodes {
 		g.Go(func() error {
 			what, mends := c.compare(ctx, n, known, on[n])
@@ -160,24 +158,9 @@ func (c *comparison) compare(ctx context.Context, node string, known map[string]
 	return differ(node, runs, pods), true
 }
 
-// pods are all that the API knows.
-func (r *way) pods(ctx context.Context) (all []corev1.Pod, err error) {
-	o := metav1.ListOptions{Limit: 500}
-	for {
-		list, err := r.Deps.Clients.Core.Pods("").List(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, list.Items...)
-		if o.Continue = list.Continue; o.Continue == "" {
-			return all, nil
-		}
-	}
-}
-
 // runs are the pods of which containers run on a node.
 func (r *way) runs(ctx context.Context, node string) ([]corev1.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, answers)
+	ctx, cancel := context.WithTimeout(ctx, answersWithin)
 	defer cancel()
 	var list corev1.PodList
 	raw, err := r.Deps.Clients.Core.RESTClient().Get().AbsPath("/api/v1/nodes/" + node + "/proxy/runningpods/").DoRaw(ctx)

@@ -89,7 +89,7 @@ func TestSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	restored.Store(true)
-	got := w.Settled(t.Context())
+	got := w.settled(t.Context())
 	want := []string{"the kubelet of node n2 does not say what it runs", "the restored cluster does not know node n3; on that node: systemctl restart kubelet"}
 	if !slices.EqualFunc(got, want, strings.Contains) || asked.Load() < 2 {
 		t.Errorf("%q; asked %d times; steps %q", got, asked.Load(), report.steps)

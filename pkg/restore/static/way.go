@@ -35,6 +35,7 @@ type way struct {
 func New(r *restore.Run) restore.Way {
 	w := newWay(r)
 	w.look, w.alone = w.lookAt, aloneFor
+	r.Afterwards = w.settled
 	return w
 }
 
