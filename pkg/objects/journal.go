@@ -108,7 +108,7 @@ func ReadJournal(path string) (*Brought, error) {
 	lines := bytes.Split(data, []byte("\n"))
 	var h header
 	if json.Unmarshal(lines[0], &h) != nil || h.Kind != journalKind {
-		return nil, fmt.Errorf("read journal: %s is none", path)
+		return nil, fmt.Errorf("read journal: %s is no journal of restore objects", path)
 	}
 	out := &Brought{Cluster: h.Cluster}
 	settle := func(is string) { // what was intended is settled

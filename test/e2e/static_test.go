@@ -274,7 +274,7 @@ func restoreStaticKilled(t *testing.T, c *cluster) {
 	c.etcd(t, "restore", "status", "-n", "kube-system").exits(0).prints(`(?s).*kube-system/etcd\s+\S+\s+running.*`).says(`(?s).*no client works on it; finish it with: kubectl etcd restore resume.*`)
 	c.etcd(t, "restore", "--from", s.snapshot, "--yes").fails(1, `(?s).*is unfinished.*its journal lies beside the data.*`, `.*restore resume.*`)
 	c.etcd(t, "restore", "undo", "-n", "kube-system", "--yes").fails(1, `(?s).*have elected a leader on the new data.*`, `.*restore resume.*`)
-	c.etcd(t, "restore", "resume", "-n", "kube-system", "--yes", "-v").exits(0).says(`(?s).*each runs what the cluster has there.*`)
+	c.etcd(t, "restore", "resume", "-n", "kube-system", "--yes", "-v").exits(0).says(`(?s).*every kubelet runs what the cluster has on its node.*`)
 	s.serves(t, s.shop)
 	s.sound(t)
 	s.clean(t)

@@ -58,7 +58,7 @@ func (r *way) settled(ctx context.Context) []string {
 		return nil
 	}
 	all := slices.Sorted(maps.Keys(r.had))
-	r.Deps.Report.Step("asking the kubelets of %d nodes until each runs what the cluster has there, at most 2 minutes; Ctrl-C ends only this", len(all))
+	r.Deps.Report.Step("asking every kubelet (%d) until it runs what the cluster has on its node, at most 2 minutes; Ctrl-C ends only this", len(all))
 	wait, cancel := context.WithTimeout(ctx, settlesWithin)
 	defer cancel()
 	c := &comparison{way: r, said: map[string][]string{"": {"not every kubelet has answered"}}}
@@ -70,7 +70,7 @@ func (r *way) settled(ctx context.Context) []string {
 			c.said[""] = []string{fmt.Sprintf("what kubelets run is not compared with the cluster: %v", err)}
 		case len(left) == 0 && len(ask) == len(all):
 			if len(c.lines()) == 0 {
-				r.Deps.Report.Step("each runs what the cluster has there")
+				r.Deps.Report.Step("every kubelet runs what the cluster has on its node")
 			}
 			return c.lines()
 		case len(left) == 0:
