@@ -100,7 +100,7 @@ func (s *Server) empty(ctx context.Context, namespace string) error {
 		if o.Kind.Name() == "namespaces" || o.Kind.Name() == "serviceaccounts" && o.GetName() == "default" || o.GetDeletionTimestamp() != nil {
 			return nil
 		}
-		return fmt.Errorf("it has %s, which was not brought back", o.Called())
+		return fmt.Errorf("it still has %s", o.Called())
 	}, func(what string, err error) { unread = fmt.Errorf("read %s in it: %w", what, err) })
 	return errors.Join(err, unread)
 }
