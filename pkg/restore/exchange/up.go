@@ -44,7 +44,12 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		if err := r.hotSeen(ctx, t, s); err != nil {
 			return "", false, await.Stop(err)
 		}
-		if behind := r.behind(s); len(behind) > 0 {
+		behind, decided := r.behind(s)
+		if !decided {
+			r.Relieve(ctx, p, s)
+			return "members on old data: " + strings.Join(behind, ", ") + "; of the others too few answer", false, nil
+		}
+		if len(behind) > 0 {
 			r.Deps.Report.Warn("the restored cluster serves, and these members are on their old data: %s; they are exchanged again", strings.Join(behind, ", "))
 			return "members on old data: " + strings.Join(behind, ", "), false, r.hotAll(ctx, r.forward(""))
 		}
@@ -61,22 +66,27 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 	return err
 }
 
-// behind are the members that have gone back by themselves, where a majority has not: the rest is finished, not undone.
-func (r *Exchange) behind(s *survey.Survey) (names []string) {
+// behind are the members that have gone back by themselves, where a majority has not: the rest is finished, not undone. As long as members that do
+// not answer yet may make that majority, it is not decided.
+func (r *Exchange) behind(s *survey.Survey) (names []string, decided bool) {
 	there := 0
 	for _, m := range s.Members {
 		switch {
-		case m.Status == nil:
+		case m.Status == nil || r.Shared.Member(m.Name) == nil:
 		case m.Status.ClusterID.String() == r.Shared.ClusterID:
 			there++
-		case r.Shared.Member(m.Name) != nil:
+		default:
 			names = append(names, m.Name)
 		}
 	}
-	if r.Alone == 0 || unserved(len(r.Shared.Members), there) {
-		return nil
+	all := len(r.Shared.Members)
+	switch {
+	case r.Alone == 0 || len(names) == 0 || unserved(all, all-len(names)):
+		return nil, true
+	case unserved(all, there):
+		return names, false
 	}
-	return names
+	return names, true
 }
 
 // hotSeen journals that the new cluster has had a leader, when it is first seen to.
