@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 )
@@ -16,6 +17,7 @@ func TestStaticRestore(t *testing.T) {
 		t.Run(fmt.Sprint(members), func(t *testing.T) {
 			t.Parallel()
 			w := newStaticWorld(t, members)
+			w.alone = time.Minute // nobody is interrupted: no member may lose patience, however slow this machine is
 			apps := w.applications()
 			c := w.client(-1)
 			r := w.operateStatic(c)

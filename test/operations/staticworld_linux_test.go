@@ -27,7 +27,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
-// aloneFor is how long an agent of this world waits for its member's vote.
+// aloneFor is how long an agent of this world waits for its member's vote: less than on a cluster, since many tests wait until it is over.
 const aloneFor = 8 * time.Second
 
 // staticWorld is a world in which the journal lies in the etcd that is restored, and in which agents outlive their clients.
@@ -35,11 +35,12 @@ type staticWorld struct {
 	*hotWorld
 	journals map[string][]byte // by the cluster that has them
 	agents   []*os.Process
+	alone    time.Duration // aloneFor, mostly
 }
 
 func newStaticWorld(t *testing.T, members int) *staticWorld {
 	t.Helper()
-	w := &staticWorld{hotWorld: newHotWorld(t, members), journals: map[string][]byte{}}
+	w := &staticWorld{hotWorld: newHotWorld(t, members), journals: map[string][]byte{}, alone: aloneFor}
 	t.Cleanup(w.endAgents)
 	return w
 }
@@ -225,7 +226,7 @@ func (w *staticWorld) endAgents() {
 func (w *staticWorld) config(k staticClient) restore.Config {
 	cfg := w.world.config(k)
 	cfg.Plane = w.plane()
-	cfg.Ways[restore.Static] = func(r *restore.Run) restore.Way { return static.NewIn(r, w.look, aloneFor) }
+	cfg.Ways[restore.Static] = func(r *restore.Run) restore.Way { return static.NewIn(r, w.look, w.alone) }
 	return cfg
 }
 
