@@ -48,6 +48,7 @@ func TestScript(t *testing.T) {
 	secure := etcdtest.StartCluster(t, etcdtest.Config{Binaries: []etcdtest.Binaries{b}, TLS: true})
 	auth := etcdtest.Start(t, b)
 	live := auth.Fill(t, 100)
+	auth.Versioned(t) // else the scripts' snapshot has no storage version
 	snapshot, err := os.ReadFile(auth.Save(t))
 	if err != nil {
 		t.Fatal(err)
