@@ -91,7 +91,7 @@ func withKeys(t *testing.T, keys int) string {
 
 // History is not sent, unless it has to be: what is sent then is what was proven.
 func TestSentWithoutHistory(t *testing.T) {
-	history, mostlyLive := withHistory(t), withKeys(t, 120)
+	history, mostlyLive := withHistory(t), withKeys(t, 150)
 	for name, c := range map[string]struct {
 		compacted, noRoom, want bool
 		mostlyLive              bool
@@ -99,7 +99,7 @@ func TestSentWithoutHistory(t *testing.T) {
 		says, refused           string
 	}{
 		"mostly no history":                  {compacted: true, mostlyLive: true},
-		"mostly none, but the quota is less": {compacted: true, mostlyLive: true, quota: 2000, says: "leave out the history of snapshot.db: "},
+		"mostly none, but the quota is less": {compacted: true, mostlyLive: true, quota: 2300, says: "leave out the history of snapshot.db: "},
 		"and less than that":                 {compacted: true, mostlyLive: true, quota: 1400, refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 1.4 MiB, and "},
 		"the quota takes what is no history": {compacted: true, quota: 256, want: true, says: "leave out the history of snapshot.db: "},
 		"the quota does not":                 {compacted: true, quota: 10, refused: "restore snapshot.db: etcd could not write: its quota (--quota-backend-bytes) is 10 KiB, and "},
