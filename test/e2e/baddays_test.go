@@ -16,6 +16,7 @@ import (
 
 // TestBadDays is what goes wrong around a hosted control plane. Each has its own namespace, so they run side by side.
 func TestBadDays(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	type day struct {

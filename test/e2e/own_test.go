@@ -13,6 +13,7 @@ func otherKinds(t testing.TB) []kind { return share(t, 1, []kind{oldKind, newKin
 
 // TestKubeadmVersions backs up clusters whose own etcd is another than the main cluster's.
 func TestKubeadmVersions(t *testing.T) {
+	turn(t)
 	kinds := otherKinds(t)
 	for i, k := range kinds {
 		t.Run(k.tag, func(t *testing.T) {

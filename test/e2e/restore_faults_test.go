@@ -40,7 +40,7 @@ func TestRestoreFaults(t *testing.T) {
 		name string
 		run  func(*testing.T, *faulty)
 	}
-	for _, fault := range share(t, 2, []fault{
+	for _, fault := range share(t, 1, []fault{
 		{"snapshot without keys", faultNoKeys}, {"corrupt snapshot", faultCorrupt}, {"snapshot of another cluster", faultOtherCluster},
 		{"another client works on it", faultBusy}, {"quota refuses the pod", faultQuota},
 		{"pod security refuses the pod", faultPodSecurity}, {"disk too small", faultSmallDisk}, {"disk full in the middle", faultFullDisk},

@@ -85,6 +85,7 @@ func (s planned) exchangesHot() bool { return s.ID == "hot-switch" }
 // or as it was before. How long an outage is decides nothing here, so that it can go on beside what mostly waits on the main
 // cluster.
 func TestRestoreMatrix(t *testing.T) {
+	turn(t)
 	home := usersHome(t)
 	t.Parallel()
 	type kind struct {

@@ -10,6 +10,7 @@ import (
 
 // TestRights: what --print-rbac prints is enough for a backup, and what is missing is named before anything is made.
 func TestRights(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	h := host(t, c, hosted{})
 	h.put(t, "/registry/a", "b")

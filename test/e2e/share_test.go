@@ -52,8 +52,11 @@ func share[T any](t testing.TB, n int, all []T) []T {
 	return out
 }
 
-// minutes are tests that take some each, and set up much of their own.
-var minutes = []string{"TestConnect", "TestDiscovery", "TestMembers", "TestShards"}
+// minutes are tests that take some each: all of them would make a run of everything twice as long.
+var minutes = []string{
+	"TestBadDays", "TestConnect", "TestDiscovery", "TestHostedVersions", "TestKubeadmVersions", "TestMembers", "TestRestoreMatrix", "TestRights",
+	"TestShards", "TestStoresGoogle",
+}
 
 // turn skips such a test where others of them are this commit's share. Who asks for tests by name gets them.
 func turn(t *testing.T) {

@@ -213,6 +213,7 @@ func (b *bucket) lookalike(t *testing.T, url string) string {
 
 // TestStoresGoogle: the same on gs://.
 func TestStoresGoogle(t *testing.T) {
+	turn(t)
 	t.Parallel()
 	c := clusters.get(t, mainKind)
 	endpoint := storetest.GCS(t, "backups")

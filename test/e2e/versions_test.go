@@ -9,6 +9,7 @@ import (
 
 // TestHostedVersions backs up hosted control planes of every minor, with and without a shell, by every way.
 func TestHostedVersions(t *testing.T) {
+	turn(t)
 	c := clusters.get(t, mainKind)
 	t.Parallel()
 	for _, tag := range share(t, 1, []string{"3.5.35-0", "3.6.8-0", "3.7.3-0", "3.5.35-0-sh", "3.6.8-0-sh", "3.7.3-0-sh"}) {
