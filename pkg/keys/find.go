@@ -2,12 +2,10 @@ package keys
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
@@ -147,32 +145,10 @@ func (s *Sources) manifests(ctx context.Context, c *reach.Clients, pods []*corev
 			continue
 		}
 		asked[node] = true
-		if at := staticPath(ctx, c, node, layout); at != "" {
+		if at := reach.StaticPodPath(ctx, c, node, layout); at != "" {
 			s.path(pod, reach.HostPath{Path: at, Type: corev1.HostPathDirectory})
 		} else {
 			s.unknown("the manifests of node %s: its kubelet's configuration, which says where they are, cannot be read", node)
 		}
 	}
-}
-
-// staticFolders is where products have the manifests of static pods.
-var staticFolders = map[controlplane.Layout]string{
-	controlplane.Kubeadm: "/etc/kubernetes/manifests",
-	controlplane.RKE2:    "/var/lib/rancher/rke2/agent/pod-manifests",
-}
-
-// staticPath is where a node has the manifests of its static pods: the kubelet's own word, where the user may have it. "" is not known.
-func staticPath(ctx context.Context, c *reach.Clients, node string, layout controlplane.Layout) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // a node that is down answers nothing
-	defer cancel()
-	var reply struct {
-		Config struct {
-			StaticPodPath string `json:"staticPodPath"`
-		} `json:"kubeletconfig"`
-	}
-	raw, err := c.Core.RESTClient().Get().AbsPath("/api/v1/nodes", node, "proxy/configz").DoRaw(ctx)
-	if err != nil || json.Unmarshal(raw, &reply) != nil || !path.IsAbs(reply.Config.StaticPodPath) {
-		return staticFolders[layout]
-	}
-	return path.Clean(reply.Config.StaticPodPath)
 }
