@@ -65,6 +65,9 @@ func (r *Run) make(ctx context.Context) (*site.Prepared, error) {
 		return nil, err
 	}
 	r.Deps.Report.Step("looking at %s", r.Plane.ID())
+	if err := r.unmoved(ctx); err != nil {
+		return nil, err
+	}
 	sc, err := r.Way.Look(ctx)
 	if err != nil {
 		return nil, err
@@ -114,6 +117,19 @@ func (r *Run) make(ctx context.Context) (*site.Prepared, error) {
 	p := site.NewPrepared(r.Site, r)
 	p.Notes, p.Unanswered = notes, func() error { return sc.unanswered(r.Config) }
 	return p, nil
+}
+
+// unmoved refuses a control plane that has moved since the snapshot, where that is not meant.
+func (r *Run) unmoved(ctx context.Context) error {
+	if !r.Plane.Static() || r.Config.FromOtherCluster {
+		return nil
+	}
+	how := r.Source.world.moved(ctx, r.Deps.Planes(), r.Plane)
+	if len(how) == 0 {
+		return nil
+	}
+	return site.Refuse("what the snapshot has names what was then, and comes back; where that is meant, pass --from-other-cluster, and put it right afterwards",
+		"restore %s: the control plane has moved since the snapshot: %s", r.Plane.ID(), strings.Join(how, "; "))
 }
 
 // share begins what the steps share; seen is the highest revision of which earlier operations know.

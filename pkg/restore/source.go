@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/dustin/go-humanize"
 	"github.com/klauspost/compress/zstd"
@@ -44,7 +43,7 @@ type source struct {
 
 // prove reads the whole snapshot before anything is made in a cluster.
 func prove(ctx context.Context, cfg Config, raw bool) (_ *source, err error) {
-	s := &source{world: &world{pods: map[string]types.UID{}, nodes: map[string]bool{}}}
+	s := &source{world: newWorld()}
 	defer func() {
 		if err != nil {
 			s.close()
