@@ -253,6 +253,7 @@ func (o *restoreOptions) dry() bool { return o.dryRun != "none" }
 
 // prepare makes what a restore needs of the world.
 func (o *restoreOptions) prepare(ctx context.Context) (site.Deps, error) {
+	o.cfg.DryRun = o.dry()
 	d, err := o.app.restoreDeps()
 	if err != nil {
 		return d, err

@@ -36,6 +36,13 @@ func (sc *Scene) unreadable(ctx context.Context, c controlplane.Client, r *verif
 // ciphers are what the API servers can read, by their configuration; unread are files of which that is not known, and servers how
 // many there are whose flags tell.
 func (sc *Scene) ciphers(ctx context.Context, c controlplane.Client) (known []keys.Cipher, unread []string, servers int) {
+	read := func(file, text string) {
+		more, err := keys.Ciphers(text)
+		if err != nil {
+			unread = append(unread, file)
+		}
+		known = append(known, more...)
+	}
 	for _, w := range sc.Writers {
 		if _, ok := w.APIServerPort(); !ok || !w.Flagged(ctx, c, "etcd-servers") { // its flags are in a file of its own
 			continue
@@ -44,17 +51,15 @@ func (sc *Scene) ciphers(ctx context.Context, c controlplane.Client) (known []ke
 		files, not := w.Files(ctx, c, controlplane.EncryptionFlag)
 		unread = append(unread, not...)
 		for file, text := range files {
-			more, err := keys.Ciphers(text)
-			if err != nil {
-				unread = append(unread, file)
-			}
-			known = append(known, more...)
+			read(file, text)
 		}
 	}
 	for _, a := range sc.Static { // their files are on their nodes
 		servers++
-		if a.Encryption != "" {
-			unread = append(unread, a.Node+":"+a.Encryption)
+		if text, ok := sc.Encryption[NodeFile(a)]; ok {
+			read(NodeFile(a), text)
+		} else if a.Encryption != "" {
+			unread = append(unread, NodeFile(a))
 		}
 	}
 	return known, unread, servers

@@ -58,3 +58,22 @@ resources:
 		})
 	}
 }
+
+// TestUnreadableStatic: API servers of static pods have their configuration on their nodes, where a utility pod has read it or has not.
+func TestUnreadableStatic(t *testing.T) {
+	t.Parallel()
+	read := map[string]string{"n1:/enc/config.yaml": "resources: [{providers: [{aescbc: {keys: [{name: key1, secret: c2VjcmV0}]}}]}]", "n1:/enc/bad.yaml": "a: b: c"}
+	for name, c := range map[string]struct{ file, key, want string }{
+		"it has the key":      {"/enc/config.yaml", "key1", ""},
+		"it lacks the key":    {"/enc/config.yaml", "key0", "encrypted with key key0 of provider aescbc, which the API servers' configuration (--encryption-provider-config) lacks"},
+		"it encrypts nothing": {"", "key1", "lacks"},
+		"it was not read":     {"/enc/other.yaml", "key1", "their configuration (n1:/enc/other.yaml) cannot be read"},
+		"it is none":          {"/enc/bad.yaml", "key1", "their configuration (n1:/enc/bad.yaml) cannot be read"},
+	} {
+		sc := &Scene{Static: []controlplane.APIServer{{Node: "n1", Encryption: c.file}}, Encryption: read}
+		got := sc.unreadable(t.Context(), controlplane.Client{}, &verify.Report{Encrypted: []verify.Encryption{{Kind: "secrets", Provider: "aescbc", KeyName: c.key, Objects: 1}}})
+		if len(got) > 1 || strings.Join(got, "") == "" != (c.want == "") || !strings.Contains(strings.Join(got, ""), c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -33,6 +33,8 @@ type Config struct {
 	Raw bool
 	// Hot freezes, exchanges and kills etcd under running API servers, instead of stopping them and the StatefulSet.
 	Hot bool
+	// DryRun makes nothing, not even a pod that only reads.
+	DryRun bool
 	// FromOtherCluster accepts a snapshot of another cluster.
 	FromOtherCluster bool
 	// Bump is added to the snapshot's revision; negative computes it.
@@ -70,7 +72,8 @@ const margin = 1_000_000_000
 type Way interface {
 	// Possible refuses a control plane that cannot be restored like this, as far as that is known without asking anybody.
 	Possible() error
-	// Look finds what the plan depends on, changes nothing, and refuses what the steps could not carry out.
+	// Look finds what the plan depends on, changes nothing, and refuses what the steps could not carry out. Where this is no dry run it may make pods
+	// that read what only nodes know.
 	Look(ctx context.Context) (*Scene, error)
 	// Share puts into the journal what the steps need to know of that.
 	Share(sh *site.Shared)
@@ -155,6 +158,9 @@ func kubeFor(d site.Deps, cfg Config, hostPID bool) site.Kube {
 	cfg.Reach.HostPID = hostPID
 	return site.NewKube(d, cfg.Reach)
 }
+
+// Encrypted tells whether anything in the snapshot is encrypted at rest.
+func (r *Run) Encrypted() bool { return len(r.Source.report.Encrypted) > 0 }
 
 func (r *Run) Close() { r.Source.close() }
 

@@ -20,6 +20,8 @@ type Scene struct {
 	Writers []controlplane.Writer
 	// Static are API servers that kubelets run from files: they are no Writers, since nothing scales them.
 	Static []controlplane.APIServer
+	// Encryption are the EncryptionConfigurations of those, by NodeFile, as far as they were read.
+	Encryption map[string]string
 	// unsure may be writers, and nobody has said so yet.
 	unsure []controlplane.Writer
 	// Controllers hold caches, but write through API servers only.
@@ -30,6 +32,9 @@ type Scene struct {
 	Skipped []controlplane.Member
 	Notes   []string
 }
+
+// NodeFile names the EncryptionConfiguration of a static pod, for people.
+func NodeFile(a controlplane.APIServer) string { return a.Node + ":" + a.Encryption }
 
 // PodSource is what makes the members' pods.
 type PodSource struct {

@@ -224,7 +224,20 @@ func restoreStatic(t *testing.T, c *cluster) {
 		t.Error("the undo has left the cluster as in the snapshot")
 	}
 	s.sound(t)
+	s.twins(t)
+	s.sound(t)
 	s.clean(t)
+}
+
+// twins has a copy of a manifest beside it, as an editor or a careful operator leaves one.
+func (s *stacked) twins(t testing.TB) {
+	t.Helper()
+	const folder = "/etc/kubernetes/manifests/"
+	s.inNode(t, s.node(), "cp "+folder+"kube-scheduler.yaml "+folder+"0-kube-scheduler.yaml.bak")
+	s.etcd(t, "restore", "--from", s.snapshot, "--yes").fails(1,
+		`restore kube-system/etcd: node `+s.node()+` has 2 manifests of pod kube-system/kube-scheduler \(`+folder+`0-kube-scheduler\.yaml\.bak, `+folder+`kube-scheduler\.yaml\), and its kubelet runs one of them`,
+		`move those that are not meant to another folder: .*`)
+	s.inNode(t, s.node(), "rm "+folder+"0-kube-scheduler.yaml.bak")
 }
 
 // clean removes the old data of all restores.

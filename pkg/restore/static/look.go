@@ -79,7 +79,7 @@ func (r *way) lookAt(ctx context.Context) (*restore.Scene, *site.Static, error) 
 			return nil, nil, err
 		}
 	}
-	sc := &restore.Scene{Pods: restore.StaticPods(p.Members[0].Object)}
+	sc := &restore.Scene{Pods: restore.StaticPods(p.Members[0].Object), Encryption: map[string]string{}}
 	var err error
 	if sc.Survey, err = survey.Take(ctx, survey.Sources(d.Clients, p, cfg.Reach), false); err != nil {
 		return nil, nil, fmt.Errorf("ask members: %w", err)
@@ -116,10 +116,16 @@ func (r *way) lookAt(ctx context.Context) (*restore.Scene, *site.Static, error) 
 		}
 	}
 	sc.Notes = append(sc.Notes, restarted(p, d.Now())...)
+	if err := r.entitled(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := r.nodeFiles(ctx, sc, h); err != nil {
+		return nil, nil, err
+	}
 	if err := r.nodesBefore(ctx); err != nil {
 		sc.Notes = append(sc.Notes, fmt.Sprintf("whether kubelets run what the restored cluster has on their nodes will not be compared: %v", err))
 	}
-	return sc, h.record(), r.entitled(ctx)
+	return sc, h.record(), nil
 }
 
 // askable tells whether each API server can be asked by itself.
