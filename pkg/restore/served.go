@@ -16,16 +16,27 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
 
+// Corrupt is an error where a member that is to be asked has found its data corrupt: waiting mends nothing.
+func Corrupt(s *survey.Survey) error {
+	for _, m := range s.Members {
+		if m.Source != nil && m.Corrupt() {
+			return fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name)
+		}
+	}
+	return nil
+}
+
 // Restored tells whether all members are one healthy cluster, the predicted one, above the old revision; else what was seen last.
 func (r *Run) Restored(s *survey.Survey) (string, bool, error) {
 	asked := slices.DeleteFunc(slices.Clone(s.Members), func(m survey.Member) bool { return m.Source == nil })
 	if len(asked) != len(r.Shared.Members) {
 		return fmt.Sprintf("%d members of %d", len(asked), len(r.Shared.Members)), false, nil
 	}
+	if err := Corrupt(s); err != nil {
+		return "", false, await.Stop(err)
+	}
 	for _, m := range asked {
 		switch {
-		case m.Corrupt():
-			return "", false, await.Stop(fmt.Errorf("start etcd: member %s has a CORRUPT alarm", m.Name))
 		case m.Status == nil:
 			return fmt.Sprintf("member %s: %s", m.Name, m.Error), false, nil
 		case m.Status.ClusterID.String() != r.Shared.ClusterID:

@@ -7,6 +7,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/survey"
 )
@@ -45,6 +46,9 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 			return "", false, await.Stop(err)
 		}
 		behind, decided := r.behind(s)
+		if err := restore.Corrupt(s); err != nil {
+			return "", false, await.Stop(err)
+		}
 		if !decided {
 			r.Relieve(ctx, p, s)
 			return "members on old data: " + strings.Join(behind, ", ") + "; of the others too few answer", false, nil
@@ -67,7 +71,7 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 }
 
 // behind are the members that have gone back by themselves, where a majority has not: the rest is finished, not undone. As long as members that do
-// not answer yet may make that majority, it is not decided.
+// not answer yet may make that majority, it is not decided, unless the new cluster has been seen to have had a leader.
 func (r *Exchange) behind(s *survey.Survey) (names []string, decided bool) {
 	there := 0
 	for _, m := range s.Members {
@@ -83,7 +87,7 @@ func (r *Exchange) behind(s *survey.Survey) (names []string, decided bool) {
 	switch {
 	case r.Alone == 0 || len(names) == 0 || unserved(all, all-len(names)):
 		return nil, true
-	case unserved(all, there):
+	case unserved(all, there) && !r.Operation.Committed():
 		return names, false
 	}
 	return names, true
