@@ -68,7 +68,7 @@ var mayImport = map[string][]string{
 	"pkg/restore/hosting":  {"pkg/controlplane", "pkg/reach", "pkg/restore", "pkg/site", "pkg/survey", "pkg/userapi"},
 	"pkg/restore/hosted":   {"pkg/await", "pkg/datadir", "pkg/plan", "pkg/restore", "pkg/restore/hosting", "pkg/site"},
 	"pkg/restore/exchange": {"pkg/await", "pkg/controlplane", "pkg/datadir", "pkg/plan", "pkg/restore", "pkg/site", "pkg/survey"},
-	"pkg/restore/static":   {"pkg/agentapi", "pkg/await", "pkg/controlplane", "pkg/datadir", "pkg/operation", "pkg/plan", "pkg/program", "pkg/reach", "pkg/restore", "pkg/restore/exchange", "pkg/site", "pkg/survey", "pkg/userapi"},
+	"pkg/restore/static":   {"pkg/agentapi", "pkg/await", "pkg/controlplane", "pkg/datadir", "pkg/frame", "pkg/operation", "pkg/plan", "pkg/program", "pkg/reach", "pkg/restore", "pkg/restore/exchange", "pkg/site", "pkg/survey", "pkg/userapi"},
 	"pkg/restore/hot":      {"pkg/await", "pkg/plan", "pkg/restore", "pkg/restore/exchange", "pkg/restore/hosting", "pkg/site"},
 	"pkg/member":           {"pkg/agentapi", "pkg/await", "pkg/controlplane", "pkg/datadir", "pkg/etcd", "pkg/plan", "pkg/reach", "pkg/site", "pkg/survey"},
 	"pkg/plugin/cli":       {},

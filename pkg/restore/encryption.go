@@ -17,50 +17,79 @@ func (sc *Scene) unreadable(ctx context.Context, c controlplane.Client, r *verif
 	if len(r.Encrypted) == 0 {
 		return nil
 	}
-	known, unread, servers := sc.ciphers(ctx, c)
+	all := sc.keyrings(ctx, c)
 	var notes []string
 	for _, e := range r.Encrypted {
-		if servers == 0 || slices.Contains(known, keys.Cipher{Provider: e.Provider, Key: e.KeyName}) {
-			continue
-		}
 		what := fmt.Sprintf("in the snapshot, %d objects (%s) are encrypted with key %s of provider %s", e.Objects, cmp.Or(e.Kind, e.Prefix), e.KeyName, e.Provider)
-		if len(unread) > 0 {
-			notes = append(notes, fmt.Sprintf("%s; whether the API servers have it is not known: their configuration (%s) cannot be read", what, strings.Join(unread, ", ")))
-			continue
+		var lacking, unread []string
+		for _, k := range all {
+			switch {
+			case slices.Contains(k.known, keys.Cipher{Provider: e.Provider, Key: e.KeyName}):
+			case len(k.unread) > 0:
+				unread = append(unread, k.unread...)
+			default:
+				lacking = append(lacking, k.of)
+			}
 		}
-		notes = append(notes, what+", which the API servers' configuration (--"+controlplane.EncryptionFlag+") lacks: they will read none of them, and list none of that kind; add the key to it first")
+		if len(unread) > 0 {
+			notes = append(notes, fmt.Sprintf("%s; whether the API servers have it is not known: their configuration (%s) %s", what, strings.Join(unread, ", "), sc.unreadWhy()))
+		}
+		if len(lacking) > 0 {
+			notes = append(notes, what+", which the API servers' configuration (--"+controlplane.EncryptionFlag+")"+strings.Join(lacking, ",")+" lacks: they will read none of them, and list none of that kind; add the key to it first")
+		}
 	}
 	return notes
 }
 
-// ciphers are what the API servers can read, by their configuration; unread are files of which that is not known, and servers how
-// many there are whose flags tell.
-func (sc *Scene) ciphers(ctx context.Context, c controlplane.Client) (known []keys.Cipher, unread []string, servers int) {
-	read := func(file, text string) {
-		more, err := keys.Ciphers(text)
-		if err != nil {
-			unread = append(unread, file)
-		}
-		known = append(known, more...)
+func (sc *Scene) unreadWhy() string {
+	if sc.Dry {
+		return "is not read by a dry run"
 	}
+	return "cannot be read"
+}
+
+// keyring is what an API server can read, by its configuration; unread are files of which that is not known. Those of a hosted control plane are
+// made of one template, and are one; of static pods each has a file of its own.
+type keyring struct {
+	of     string // on which node, for people
+	known  []keys.Cipher
+	unread []string
+}
+
+func (k *keyring) read(file, text string) {
+	more, err := keys.Ciphers(text)
+	if err != nil {
+		k.unread = append(k.unread, file)
+	}
+	k.known = append(k.known, more...)
+}
+
+// keyrings are those of API servers whose flags tell.
+func (sc *Scene) keyrings(ctx context.Context, c controlplane.Client) (all []keyring) {
+	var hosted keyring
+	servers := 0
 	for _, w := range sc.Writers {
 		if _, ok := w.APIServerPort(); !ok || !w.Flagged(ctx, c, "etcd-servers") { // its flags are in a file of its own
 			continue
 		}
 		servers++
 		files, not := w.Files(ctx, c, controlplane.EncryptionFlag)
-		unread = append(unread, not...)
+		hosted.unread = append(hosted.unread, not...)
 		for file, text := range files {
-			read(file, text)
+			hosted.read(file, text)
 		}
+	}
+	if servers > 0 {
+		all = append(all, hosted)
 	}
 	for _, a := range sc.Static { // their files are on their nodes
-		servers++
+		k := keyring{of: " on node " + a.Node}
 		if text, ok := sc.Encryption[NodeFile(a)]; ok {
-			read(NodeFile(a), text)
+			k.read(NodeFile(a), text)
 		} else if a.Encryption != "" {
-			unread = append(unread, NodeFile(a))
+			k.unread = append(k.unread, NodeFile(a))
 		}
+		all = append(all, k)
 	}
-	return known, unread, servers
+	return all
 }

@@ -33,7 +33,7 @@ type Config struct {
 	Raw bool
 	// Hot freezes, exchanges and kills etcd under running API servers, instead of stopping them and the StatefulSet.
 	Hot bool
-	// DryRun makes nothing, not even a pod that only reads.
+	// DryRun makes no pods that read the files of nodes.
 	DryRun bool
 	// FromOtherCluster accepts a snapshot of another cluster.
 	FromOtherCluster bool

@@ -20,6 +20,8 @@ type Scene struct {
 	Writers []controlplane.Writer
 	// Static are API servers that kubelets run from files: they are no Writers, since nothing scales them.
 	Static []controlplane.APIServer
+	// Dry: utility pods that only read have not been made either.
+	Dry bool
 	// Encryption are the EncryptionConfigurations of those, by NodeFile, as far as they were read.
 	Encryption map[string]string
 	// unsure may be writers, and nobody has said so yet.

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore/exchange"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
@@ -27,6 +30,7 @@ type way struct {
 	look  func(context.Context) (*restore.Scene, *site.Static, error)
 	alone func(controlplane.ControlPlane, time.Time) time.Duration
 	h     *site.Static
+	open  func(ctx context.Context, beside *corev1.Pod, paths []reach.HostPath) (nodeReader, error)
 	// had are the nodes that there were, and whether each was ready; nil where they are not known.
 	had map[string]bool
 }
@@ -34,7 +38,7 @@ type way struct {
 // New is the way in the cluster that a kubeconfig names.
 func New(r *restore.Run) restore.Way {
 	w := newWay(r)
-	w.look, w.alone = w.lookAt, aloneFor
+	w.look, w.alone, w.open = w.lookAt, aloneFor, w.openNode
 	r.Afterwards = w.settled
 	return w
 }
