@@ -3,8 +3,6 @@ package restore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,8 +20,6 @@ import (
 const (
 	storedPods  = "/pods/"
 	storedNodes = "/minions/"
-	// storedCA is what pods know their API servers by.
-	storedCA = "/configmaps/kube-system/kube-root-ca.crt"
 )
 
 // world is what a snapshot knows of what kubelets run. It is of interest where the restored cluster is the one whose nodes the etcd is on: what
@@ -31,13 +27,12 @@ const (
 type world struct {
 	pods  map[string]types.UID // by NAMESPACE/NAME
 	nodes map[string]bool
-	// addresses are those of nodes, and ca is the certificate authority, as far as they are not encrypted.
-	addresses map[string][]string
-	ca        string
+	// names are keys of what the control plane is reached by.
+	names map[string]bool
 }
 
-func newWorld() *world {
-	return &world{pods: map[string]types.UID{}, nodes: map[string]bool{}, addresses: map[string][]string{}}
+func newWorld(p controlplane.ControlPlane) *world {
+	return &world{pods: map[string]types.UID{}, nodes: map[string]bool{}, names: names(p)}
 }
 
 // tells notes what is met of it, and chooses what else is looked at.
@@ -49,19 +44,9 @@ func (w *world) tells(key, value []byte) bool {
 		}
 	}
 	if i := bytes.Index(key, []byte(storedNodes)); i >= 0 {
-		name, n := string(key[i+len(storedNodes):]), corev1.Node{}
-		w.nodes[name] = true
-		if readStored(value, &n) {
-			w.addresses[name] = internal(&n)
-		}
+		w.nodes[string(key[i+len(storedNodes):])] = true
 	}
-	if bytes.HasSuffix(key, []byte(storedCA)) {
-		var c corev1.ConfigMap
-		if readStored(value, &c) {
-			w.ca = c.Data[caKey]
-		}
-	}
-	return telling(key, value)
+	return w.names[string(key)] || telling(key, value)
 }
 
 // ours tells that it is a utility pod: what comes back of those is removed.
@@ -149,49 +134,6 @@ func (w *world) nodesSince(ctx context.Context, c controlplane.Client) (notes []
 		notes = append(notes, fmt.Sprintf("nodes of the snapshot that are no more come back as objects; afterwards, delete each that is gone with: kubectl delete node NAME (%s)", Several(slices.Sorted(maps.Keys(gone)))))
 	}
 	return notes
-}
-
-// caKey is the certificate authority's in its ConfigMap.
-const caKey = "ca.crt"
-
-func internal(n *corev1.Node) (out []string) {
-	for _, a := range n.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			out = append(out, a.Address)
-		}
-	}
-	return out
-}
-
-// moved tells what a control plane was reached by when the snapshot was taken, and is not any more: nodes have other addresses, or the certificate
-// authority is another one. What the cluster has of the former (kubeadm's configuration, that of kube-proxy, kubeconfigs in Secrets) comes back.
-// Who may not read nodes or that ConfigMap is told nothing.
-func (w *world) moved(ctx context.Context, c controlplane.Client, p controlplane.ControlPlane) (how []string) {
-	for _, m := range p.Members {
-		had := w.addresses[m.Node]
-		n, err := c.Core.Nodes().Get(ctx, m.Node, metav1.GetOptions{})
-		if err != nil || len(had) == 0 {
-			continue
-		}
-		if has := internal(n); len(has) > 0 && !slices.ContainsFunc(has, func(a string) bool { return slices.Contains(had, a) }) {
-			how = append(how, fmt.Sprintf("node %s had the address %s, and has %s", m.Node, strings.Join(had, ", "), strings.Join(has, ", ")))
-		}
-	}
-	now, err := c.Core.ConfigMaps("kube-system").Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
-	if err == nil && w.ca != "" && strings.TrimSpace(now.Data[caKey]) != strings.TrimSpace(w.ca) {
-		how = append(how, fmt.Sprintf("the certificate authority of the API servers was %s, and is %s", fingerprint(w.ca), fingerprint(now.Data[caKey])))
-	}
-	return how
-}
-
-// fingerprint is the beginning of a certificate's SHA-256 (openssl x509 -fingerprint -sha256).
-func fingerprint(text string) string {
-	b, _ := pem.Decode([]byte(text))
-	if b == nil {
-		return "no certificate"
-	}
-	sum := sha256.Sum256(b.Bytes)
-	return fmt.Sprintf("SHA-256 %X…", sum[:8])
 }
 
 // perNamespace sums up, and names where.

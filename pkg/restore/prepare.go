@@ -56,7 +56,6 @@ func (r *Run) Prepare(ctx context.Context) (*site.Prepared, error) {
 }
 
 func (r *Run) make(ctx context.Context) (*site.Prepared, error) {
-	var notes []string
 	if r.Source.LiveKeys == 0 {
 		return nil, site.Refuse("", "restore %s: the snapshot %s holds no keys", r.Plane.ID(), r.Source.File)
 	}
@@ -65,7 +64,8 @@ func (r *Run) make(ctx context.Context) (*site.Prepared, error) {
 		return nil, err
 	}
 	r.Deps.Report.Step("looking at %s", r.Plane.ID())
-	if err := r.unmoved(ctx); err != nil {
+	notes, err := r.recognize(ctx)
+	if err != nil {
 		return nil, err
 	}
 	sc, err := r.Way.Look(ctx)
@@ -117,19 +117,6 @@ func (r *Run) make(ctx context.Context) (*site.Prepared, error) {
 	p := site.NewPrepared(r.Site, r)
 	p.Notes, p.Unanswered = notes, func() error { return sc.unanswered(r.Config) }
 	return p, nil
-}
-
-// unmoved refuses a control plane that has moved since the snapshot, where that is not meant.
-func (r *Run) unmoved(ctx context.Context) error {
-	if !r.Plane.Static() || r.Config.FromOtherCluster {
-		return nil
-	}
-	how := r.Source.world.moved(ctx, r.Deps.Planes(), r.Plane)
-	if len(how) == 0 {
-		return nil
-	}
-	return site.Refuse("what the snapshot has names what was then, and comes back; where that is meant, pass --from-other-cluster, and put it right afterwards",
-		"restore %s: the control plane has moved since the snapshot: %s", r.Plane.ID(), strings.Join(how, "; "))
 }
 
 // share begins what the steps share; seen is the highest revision of which earlier operations know.

@@ -43,7 +43,7 @@ type source struct {
 
 // prove reads the whole snapshot before anything is made in a cluster.
 func prove(ctx context.Context, cfg Config, raw bool) (_ *source, err error) {
-	s := &source{world: newWorld()}
+	s := &source{world: newWorld(cfg.Plane)}
 	defer func() {
 		if err != nil {
 			s.close()

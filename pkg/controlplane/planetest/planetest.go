@@ -30,7 +30,7 @@ type API struct {
 
 var resources = map[string]string{
 	"Pod": "pods", "StatefulSet": "statefulsets", "ConfigMap": "configmaps", "Secret": "secrets",
-	"Node": "nodes", "Service": "services", "Deployment": "deployments", "PersistentVolumeClaim": "persistentvolumeclaims",
+	"Namespace": "namespaces", "Node": "nodes", "Service": "services", "Deployment": "deployments", "PersistentVolumeClaim": "persistentvolumeclaims",
 	"EtcdMember": "etcdmembers", "EtcdCluster": "etcdclusters",
 }
 
