@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -50,6 +51,14 @@ func TestRestoreLongStatic(t *testing.T) {
 			time.Sleep(time.Minute)
 			onEngine(t, "unpause", last(s))
 		}},
+		{"a node's network is cut for a minute", func(t *testing.T, s *stacked, _ *proc) {
+			for _, do := range []string{"-I", "-D"} {
+				s.inNode(t, last(s), "iptables "+do+" INPUT -i eth0 -j DROP && iptables "+do+" OUTPUT -o eth0 -j DROP")
+				if do == "-I" {
+					time.Sleep(time.Minute)
+				}
+			}
+		}},
 	}
 	const exchange = `^on one node after the other: freeze etcd`
 	points := []struct {
@@ -87,6 +96,11 @@ func TestRestoreLongStaticMember(t *testing.T) {
 	for _, n := range c.controlPlane() {
 		s.files[n] = s.manifests(t, n)
 	}
+	s.ready(t)
+	r := s.etcd(t, "backup", "--to", "a.db").exits(0)
+	s.snapshot = filepath.Join(r.dir, "a.db")
+	s.unknownFlag(t)
+	s.calm(t)
 	s.ready(t)
 	// The utility pod is there before etcd ends, and with it the API server beside it and what the kubelet hears.
 	s.replaced(t, c.node()+"3")

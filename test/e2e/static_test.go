@@ -224,20 +224,35 @@ func restoreStatic(t *testing.T, c *cluster) {
 		t.Error("the undo has left the cluster as in the snapshot")
 	}
 	s.sound(t)
-	s.twins(t)
+	s.twins(t, "/etc/kubernetes/manifests")
 	s.sound(t)
 	s.clean(t)
 }
 
-// twins has a copy of a manifest beside it, as an editor or a careful operator leaves one.
-func (s *stacked) twins(t testing.TB) {
+// twins has a copy of a manifest beside it, as an editor or a careful operator leaves one. The kubelet is started again each time, so that it has
+// seen what there is.
+func (s *stacked) twins(t testing.TB, folder string) {
 	t.Helper()
-	const folder = "/etc/kubernetes/manifests/"
-	s.inNode(t, s.node(), "cp "+folder+"kube-scheduler.yaml "+folder+"0-kube-scheduler.yaml.bak")
+	one, two := folder+"/0-kube-scheduler.bak", folder+"/kube-scheduler.yaml"
+	t.Cleanup(func() { s.inNode(t, s.node(), "rm -f "+one) })
+	kubelet := func() {
+		s.inNode(t, s.node(), "systemctl restart kubelet")
+		s.ready(t)
+		eventually(t, 2*time.Minute, "the scheduler runs", func() error {
+			out, err := s.tryKubectl(t, nil, "-n", "kube-system", "get", "pod", "kube-scheduler-"+s.node(), "-o", "jsonpath={.status.containerStatuses[*].ready}")
+			if err == nil && out != "true" {
+				err = errors.New(out)
+			}
+			return err
+		})
+	}
+	s.inNode(t, s.node(), "cp "+two+" "+one)
+	kubelet()
 	s.etcd(t, "restore", "--from", s.snapshot, "--yes").fails(1,
-		`restore kube-system/etcd: node `+s.node()+` has 2 manifests of pod kube-system/kube-scheduler \(`+folder+`0-kube-scheduler\.yaml\.bak, `+folder+`kube-scheduler\.yaml\), and its kubelet runs one of them`,
-		`move those that are not meant to another folder: .*`)
-	s.inNode(t, s.node(), "rm "+folder+"0-kube-scheduler.yaml.bak")
+		`restore kube-system/etcd: node `+s.node()+` has 2 manifests of pod kube-system/kube-scheduler \(`+one+`, `+two+`\), and its kubelet runs one of them`,
+		`move the copies out of that folder: .*`)
+	s.inNode(t, s.node(), "rm "+one)
+	kubelet()
 }
 
 // clean removes the old data of all restores.
