@@ -54,8 +54,7 @@ type nodeReader interface {
 
 // nodeFiles refuses what the manifests' folders have twice, and reads with which keys the API servers can decrypt. What cannot be read is told.
 func (r *way) nodeFiles(ctx context.Context, sc *restore.Scene, h *found) error {
-	if sc.Dry = r.Config.DryRun; sc.Dry {
-		sc.Notes = append(sc.Notes, "a dry run makes no utility pod that reads the nodes' manifests: a second one of the same pod would be refused")
+	if sc.Dry = r.Config.DryRun; sc.Dry { // it makes no pods
 		return nil
 	}
 	nodes := r.controlNodes(sc, h)
