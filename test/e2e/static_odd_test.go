@@ -14,7 +14,7 @@ import (
 // volume of its own, which has no room at first.
 func TestRestoreLongStaticOdd(t *testing.T) {
 	c := clusters.get(t, kind{"odd1", 1, "3.6.8-0", 0})
-	defer clusters.drop(t.Context(), c) // nobody else expects such a node
+	t.Cleanup(func() { clusters.drop(testContext(t), c) }) // nobody else expects such a node
 	node, folder := c.node(), "/opt/pods"
 	c.inNode(t, node, "mv /etc/kubernetes/manifests/etcd.yaml /root/")
 	c.etcdEnds(t, node)
