@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +117,10 @@ func encryption(t *testing.T, provider string, keys ...string) string {
 func write(t *testing.T, endpoint, encryption string, b etcdtest.Binaries) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "kube-apiserver")
-	if err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\" --authorization-mode=AlwaysAllow\n", apiServer(b)), 0o700); err != nil {
+	syscall.ForkLock.RLock() // else a process that another test starts just then inherits it open, and it cannot be run
+	err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\" --authorization-mode=AlwaysAllow\n", apiServer(b)), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: program, Dir: t.TempDir(), Endpoint: endpoint, Prefix: "/registry", EncryptionConfig: encryption})
