@@ -91,7 +91,12 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return cli.Usage(cmd, err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if args := cmd.Flags().Args(); cmd == root && len(args) > 0 { // its flags are no wonder
+			return unknownCommand(cmd, args[0])
+		}
+		return cli.Usage(cmd, err)
+	})
 	f := root.PersistentFlags()
 	a.stores.Add(f)
 	a.config.AddFlags(f)
@@ -108,7 +113,15 @@ No image is pulled and no shell is needed in etcd's image. Every byte is proven 
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	err := fmt.Errorf("unknown command %q", name)
-	if s := cmd.SuggestionsFor(name); len(s) > 0 {
+	s := cmd.SuggestionsFor(name)
+	for _, group := range cmd.Commands() {
+		for _, c := range group.Commands() {
+			if c.Name() == name {
+				s = append(s, group.Name()+" "+name)
+			}
+		}
+	}
+	if len(s) > 0 {
 		err = fmt.Errorf("unknown command %q; did you mean %s?", name, strings.Join(s, " or "))
 	}
 	return cli.Usage(cmd, err)
