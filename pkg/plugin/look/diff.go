@@ -141,7 +141,11 @@ func (o *diffOptions) print(c *objects.Comparison) error {
 	}
 	w := o.app.Out()
 	if len(rows) == 0 {
-		if len(c.Unread) == 0 {
+		switch {
+		case len(c.Unread) > 0:
+		case len(c.Sums) == 0:
+			o.app.Warn("nothing to compare: neither has an object that was asked for")
+		default:
 			o.app.Say("no difference")
 		}
 		return nil
