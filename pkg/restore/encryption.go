@@ -28,17 +28,25 @@ func (sc *Scene) unreadable(ctx context.Context, c controlplane.Client, r *verif
 			case len(k.unread) > 0:
 				unread = append(unread, k.unread...)
 			default:
-				lacking = append(lacking, k.of)
+				lacking = append(lacking, k.node)
 			}
 		}
 		if len(unread) > 0 {
 			notes = append(notes, fmt.Sprintf("%s; whether the API servers have it is not known: their configuration (%s) %s", what, strings.Join(unread, ", "), sc.unreadWhy()))
 		}
 		if len(lacking) > 0 {
-			notes = append(notes, what+", which the API servers' configuration (--"+controlplane.EncryptionFlag+")"+strings.Join(lacking, ",")+" lacks: they will read none of them, and list none of that kind; add the key to it first")
+			notes = append(notes, what+", which the API servers' configuration (--"+controlplane.EncryptionFlag+")"+onNodes(lacking)+" lacks: they will read none of them, and list none of that kind; add the key to it first")
 		}
 	}
 	return notes
+}
+
+// onNodes names them; API servers of a hosted control plane are on any.
+func onNodes(nodes []string) string {
+	if nodes[0] == "" {
+		return ""
+	}
+	return " on " + strings.Join(nodes, ", ")
 }
 
 func (sc *Scene) unreadWhy() string {
@@ -51,7 +59,7 @@ func (sc *Scene) unreadWhy() string {
 // keyring is what an API server can read, by its configuration; unread are files of which that is not known. Those of a hosted control plane are
 // made of one template, and are one; of static pods each has a file of its own.
 type keyring struct {
-	of     string // on which node, for people
+	node   string // of a static pod
 	known  []keys.Cipher
 	unread []string
 }
@@ -83,7 +91,7 @@ func (sc *Scene) keyrings(ctx context.Context, c controlplane.Client) (all []key
 		all = append(all, hosted)
 	}
 	for _, a := range sc.Static { // their files are on their nodes
-		k := keyring{of: " on node " + a.Node}
+		k := keyring{node: a.Node}
 		if text, ok := sc.Encryption[NodeFile(a)]; ok {
 			k.read(NodeFile(a), text)
 		} else if a.Encryption != "" {

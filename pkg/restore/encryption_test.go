@@ -71,11 +71,11 @@ func TestUnreadableStatic(t *testing.T) {
 		want        []string
 	}{
 		"both have the key":    {n1: has, n2: has, key: "key1"},
-		"both lack it":         {n1: has, n2: has, key: "key0", want: []string{"encrypted with key key0 of provider aescbc, which the API servers' configuration (--encryption-provider-config) on node n1, on node n2 lacks"}},
-		"one encrypts nothing": {n1: has, key: "key1", want: []string{"(--encryption-provider-config) on node n2 lacks"}},
+		"both lack it":         {n1: has, n2: has, key: "key0", want: []string{"encrypted with key key0 of provider aescbc, which the API servers' configuration (--encryption-provider-config) on n1, n2 lacks"}},
+		"one encrypts nothing": {n1: has, key: "key1", want: []string{"(--encryption-provider-config) on n2 lacks"}},
 		"one was not read":     {n1: "/enc/other.yaml", n2: has, key: "key1", want: []string{"their configuration (n1:/enc/other.yaml) cannot be read"}},
 		"in a dry run":         {n1: "/enc/other.yaml", n2: has, key: "key1", dry: true, want: []string{"their configuration (n1:/enc/other.yaml) is not read by a dry run"}},
-		"one is none":          {n1: "/enc/bad.yaml", key: "key1", want: []string{"their configuration (n1:/enc/bad.yaml) cannot be read", "on node n2 lacks"}},
+		"one is none":          {n1: "/enc/bad.yaml", key: "key1", want: []string{"their configuration (n1:/enc/bad.yaml) cannot be read", "on n2 lacks"}},
 	} {
 		sc := &Scene{Static: []controlplane.APIServer{{Node: "n1", Encryption: c.n1}, {Node: "n2", Encryption: c.n2}}, Encryption: read, Dry: c.dry}
 		got := sc.unreadable(t.Context(), controlplane.Client{}, &verify.Report{Encrypted: []verify.Encryption{{Kind: "secrets", Provider: "aescbc", KeyName: c.key, Objects: 1}}})
