@@ -52,12 +52,12 @@ func TestRestoreLongStatic(t *testing.T) {
 			onEngine(t, "unpause", last(s))
 		}},
 		{"a node's network is cut for a minute", func(t *testing.T, s *stacked, _ *proc) {
-			for _, do := range []string{"-I", "-D"} {
+			cut := func(do string) {
 				s.inNode(t, last(s), "iptables "+do+" INPUT -i eth0 -j DROP && iptables "+do+" OUTPUT -o eth0 -j DROP")
-				if do == "-I" {
-					time.Sleep(time.Minute)
-				}
 			}
+			cut("-I")
+			time.Sleep(time.Minute)
+			cut("-D")
 		}},
 	}
 	const exchange = `^on one node after the other: freeze etcd`

@@ -30,6 +30,7 @@ func TestRestoreLongStaticOdd(t *testing.T) {
 	before := sums()
 
 	s.twins(t, folder) // where this kubelet looks
+	s.moves(t, folder)
 
 	// No room: what is there stays, and serves.
 	s.inNode(t, node, "fallocate -l $(($(df -B1 --output=avail /var/lib/etcd | tail -1) - 40000000)) /var/lib/etcd/filler")
@@ -50,6 +51,45 @@ func TestRestoreLongStaticOdd(t *testing.T) {
 	if now := sums(); now != before {
 		t.Errorf("manifests: %s\nwere: %s", now, before)
 	}
+}
+
+// moves has the API say that the node has another address, and then that the API servers have another authority. Nothing is restored: the kubelet
+// puts the address right within seconds, and who is too late is not to find a restored cluster.
+func (s *stacked) moves(t testing.TB, folder string) {
+	t.Helper()
+	moved := func(how string) {
+		var r *result
+		eventually(t, time.Minute, "the control plane has moved", func() error {
+			s.kubectl(t, "patch", "node", s.node(), "--subresource=status", "--type=json", "-p", `[{"op":"replace","path":"/status/addresses/0/address","value":"127.0.0.2"}]`)
+			if r = s.etcd(t, "restore", "--from", s.snapshot, "--dry-run=client"); r.code == 0 {
+				return errors.New(r.stdout)
+			}
+			return nil
+		})
+		r.fails(1, `restore kube-system/etcd: the control plane has moved since the snapshot: `+how, `.*kubeadm-config, kube-proxy and cluster-info name what was then; to restore all the same, pass --from-other-cluster, .*`)
+	}
+	address := `node ` + s.node() + ` had the address ` + s.nodeIP(t) + `, and has 127\.0\.0\.2`
+	moved(address)
+	// The controller manager puts the authority right, so it is away.
+	manager := folder + "/kube-controller-manager.yaml"
+	s.inNode(t, s.node(), "mv "+manager+" /root/")
+	eventually(t, time.Minute, "the controller manager ends", func() error {
+		if out := s.inNode(t, s.node(), "pgrep -f ^kube-controller-manager || true"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
+	const other = "-----BEGIN CERTIFICATE-----\\nb3RoZXI=\\n-----END CERTIFICATE-----\\n"
+	s.kubectl(t, "-n", "kube-system", "patch", "configmap", "kube-root-ca.crt", "--type=merge", "-p", `{"data":{"ca.crt":"`+other+`"}}`)
+	moved(address + `; the certificate authority of the API servers was SHA-256 [0-9A-F]{16}…, and is D9298A10D1B07358…`)
+	s.inNode(t, s.node(), "mv /root/kube-controller-manager.yaml "+manager)
+	eventually(t, 2*time.Minute, "the authority is as it was", func() error {
+		r := s.etcd(t, "restore", "--from", s.snapshot, "--dry-run=client")
+		if r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
 }
 
 // etcdEnds waits until no etcd runs on a node.
