@@ -56,6 +56,21 @@ func (r *Run) Restored(s *survey.Survey) (string, bool, error) {
 	return "", true, nil
 }
 
+// Serves tells whether a majority of the restored members serves, and has no alarm that would keep API servers from writing.
+func (r *Run) Serves(s *survey.Survey) bool {
+	serve := 0
+	for _, m := range s.Members {
+		switch {
+		case m.Status == nil || m.Status.ClusterID.String() != r.Shared.ClusterID:
+		case !agentapi.Calm(m.Status):
+			return false
+		case m.Votes():
+			serve++
+		}
+	}
+	return serve > len(r.Shared.Members)/2
+}
+
 // alarms takes back what a full database left in the snapshot, or a member whose data was corrupt: with it the API
 // servers could not write. Alarms are the cluster's, but each member has a database of its own, and the first that is full
 // raises another one.

@@ -33,7 +33,7 @@ func (r *Exchange) Try(ctx context.Context, _ *plan.Task) error {
 // from which clients may have seen it.
 func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 	defer r.watch(ctx)()
-	err := await.Until(ctx, r.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
+	return await.Until(ctx, r.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
 		p, err := r.FindPlane(ctx)
 		if err != nil {
 			return "", false, err
@@ -44,6 +44,9 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		}
 		if err := r.hotSeen(ctx, t, s); err != nil {
 			return "", false, await.Stop(err)
+		}
+		if r.Serves(s) {
+			r.OutageEnds()
 		}
 		behind, decided := r.behind(s)
 		if err := restore.Corrupt(s); err != nil {
@@ -64,10 +67,6 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		}
 		return seen, ok, err
 	})
-	if err == nil && r.Calm { // else nobody can write before the alarms are gone
-		r.OutageEnds()
-	}
-	return err
 }
 
 // behind are the members that have gone back by themselves, where a majority has not: the rest is finished, not undone. As long as members that do
