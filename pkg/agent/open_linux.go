@@ -9,6 +9,8 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/apiserver"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 // hold keeps its container, until its client is gone.
@@ -24,8 +26,9 @@ func serveEtcd(ctx context.Context, s *Session) (err error) {
 	if err := s.Decode(&req); err != nil {
 		return err
 	}
+	report := &verify.Report{Raw: req.Raw, AuthEnabled: req.AuthEnabled, Content: snapshot.Content{DBSize: req.DBSize}}
 	etcd, err := rehearse.Serve(ctx, rehearse.Config{
-		Snapshot: req.Path, Raw: req.Raw, Dir: filepath.Dir(req.Path),
+		Snapshot: req.Path, Raw: req.Raw, Report: report, Dir: filepath.Dir(req.Path),
 		Progress: func(step string) { s.Progress(agentapi.Serving[agentapi.ServedEtcd]{Step: step}) },
 	})
 	if err != nil {

@@ -16,10 +16,13 @@ type Serving[T any] struct {
 	Served *T     `json:"served,omitempty"` // it is ready
 }
 
-// ServeEtcdRequest asks for an etcd on a snapshot in the agent's pod, with the programs of the agent's image.
+// ServeEtcdRequest asks for an etcd on a snapshot in the agent's pod, with the programs of the agent's image. The snapshot has been proven
+// where it comes from, and its upload, too.
 type ServeEtcdRequest struct {
-	Path string `json:"path"`
-	Raw  bool   `json:"raw,omitempty"`
+	Path        string `json:"path"`
+	Raw         bool   `json:"raw,omitempty"`
+	AuthEnabled bool   `json:"authEnabled,omitempty"` // its etcd has users
+	DBSize      int64  `json:"dbSize"`                // of its database, in bytes
 }
 
 // ServedEtcd is how another container of the pod reaches it: a socket, and files, in a folder that both see.

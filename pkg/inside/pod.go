@@ -62,8 +62,7 @@ func openInPod(ctx context.Context, c Config, prefix string) (_ opened, err erro
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	r := c.Etcd.Report
-	req := reach.OpenRequest{Snapshot: f, Size: r.Size, Raw: r.Raw, Room: r.Room(), Prefix: prefix, Progress: c.Uploaded}
+	req := reach.OpenRequest{Snapshot: f, Report: c.Etcd.Report, Prefix: prefix, Progress: c.Uploaded}
 	if c.EncryptionConfig != "" {
 		e, err := os.Open(c.EncryptionConfig)
 		if err != nil {

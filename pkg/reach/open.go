@@ -13,6 +13,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/agentapi"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/podexec"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
 const (
@@ -26,10 +27,7 @@ const (
 // OpenRequest is what is opened in a pod.
 type OpenRequest struct {
 	Snapshot io.ReaderAt
-	Size     int64 // of it, in bytes
-	Raw      bool
-	// Room is what it, its database and etcd's log take, in bytes.
-	Room int64
+	Report   *verify.Report // of it: it has been proven
 	// Prefix is what the control plane's keys start with.
 	Prefix string
 	// EncryptionConfig is an EncryptionConfiguration; empty: there is none.
@@ -53,7 +51,7 @@ type Opened struct {
 // OpenSnapshot brings a snapshot up in a utility pod: its etcd with the image of member m, its API server with that of a, in two
 // containers that share a folder. Both end with their client. ctx is for the start only.
 func OpenSnapshot(ctx context.Context, c *Clients, m controlplane.Member, a controlplane.APIServer, o Options, r OpenRequest, step func(string)) (_ *Opened, err error) {
-	o.Operation, o.scratch, o.apiServer = "open", r.Room, &a
+	o.Operation, o.scratch, o.apiServer = "open", r.Report.Room(), &a
 	if err := c.Require(ctx, m.Namespace, []Right{{Verb: "create", Resource: "pods", Subresource: "portforward"}, {Verb: "get", Resource: "pods", Subresource: "portforward"}}); err != nil {
 		return nil, err
 	}
@@ -89,7 +87,7 @@ func (x *Opened) start(ctx context.Context, r OpenRequest, step func(string)) er
 	}
 	step("upload")
 	path, encryption := scratchDir+"/snapshot.db", ""
-	if _, err := x.link.talk().CopyTo(ctx, r.Snapshot, r.Size, path, podexec.CopyOptions{Progress: r.Progress}); err != nil {
+	if _, err := x.link.talk().CopyTo(ctx, r.Snapshot, r.Report.Size, path, podexec.CopyOptions{Progress: r.Progress}); err != nil {
 		return err
 	}
 	if r.EncryptionConfig != nil {
@@ -98,7 +96,8 @@ func (x *Opened) start(ctx context.Context, r OpenRequest, step func(string)) er
 			return err
 		}
 	}
-	etcd, err := hold[agentapi.ServedEtcd](x.held, x.link.talk(), podexec.Request{Name: agentapi.RequestServeEtcd, Body: agentapi.ServeEtcdRequest{Path: path, Raw: r.Raw}}, step, x)
+	etcd, err := hold[agentapi.ServedEtcd](x.held, x.link.talk(), podexec.Request{Name: agentapi.RequestServeEtcd,
+		Body: agentapi.ServeEtcdRequest{Path: path, Raw: r.Report.Raw, AuthEnabled: r.Report.AuthEnabled, DBSize: r.Report.DBSize}}, step, x)
 	if err != nil {
 		return cause(ctx, x.held, err)
 	}
