@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -99,35 +100,14 @@ func either(before, after *Server, sel Selection) ([]wanted, error) {
 
 // kind compares the objects of one kind; only their text is kept.
 func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, sel Selection, allFields bool) error {
-	read := func(s *Server) (map[string]string, error) {
-		out := map[string]string{}
-		k, err := s.Named(w.Name())
-		var unknown *UnknownKind
-		if errors.As(err, &unknown) {
-			return out, nil // a kind that it does not know has no objects there
-		} else if err != nil {
-			return out, err
-		}
-		k.Version = w.Version // both show it in the same form, where they can
-		if _, err := s.kindOf(k.GroupVersion().WithKind(k.Kind)); err != nil {
-			return out, err
-		}
-		failed := error(nil)
-		one := wanted{k, w.name, false}
-		err = s.eachOf(ctx, one, Selection{Namespace: sel.Namespace, Labels: sel.Labels, Owned: sel.Owned || w.explicit}, func(o Object) error {
-			text, err := textOf(o, allFields)
-			out[o.Key()] = text
-			return err
-		}, func(_ string, err error) { failed = err })
-		if err == nil {
-			err = failed
-		}
-		return out, err
-	}
-	was, err := read(before)
+	sel.Owned = sel.Owned || w.explicit
+	was, err := texts(ctx, before, w, sel, allFields)
 	var is map[string]string
 	if err == nil {
-		is, err = read(after)
+		is, err = texts(ctx, after, w, sel, allFields)
+	}
+	if err == nil && sel.Labels != "" { // one whose labels have changed is there all the same
+		err = errors.Join(fill(ctx, after, is, was, w, allFields), fill(ctx, before, was, is, w, allFields))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -142,6 +122,46 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 		return fmt.Errorf("neither %s nor %s has %s/%s%s", before.Called, after.Called, w.Name(), w.name, in(sel.Namespace))
 	}
 	c.add(w, was, is)
+	return nil
+}
+
+// texts are the objects of one kind as they are compared, by their Key. Both servers show them in the same form, where they can.
+func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bool) (map[string]string, error) {
+	out := map[string]string{}
+	k, err := s.Named(w.Name())
+	var unknown *UnknownKind
+	if errors.As(err, &unknown) {
+		return out, nil // a kind that it does not know has no objects there
+	} else if err != nil {
+		return out, err
+	}
+	k.Version = w.Version
+	if _, err := s.kindOf(k.GroupVersion().WithKind(k.Kind)); err != nil {
+		return out, err
+	}
+	failed := error(nil)
+	err = s.eachOf(ctx, wanted{k, w.name, false}, sel, func(o Object) error {
+		text, err := textOf(o, allFields)
+		out[o.Key()] = text
+		return err
+	}, func(_ string, err error) { failed = err })
+	return out, errors.Join(err, failed)
+}
+
+// fill reads by their names what only the other server has shown.
+func fill(ctx context.Context, s *Server, mine, other map[string]string, w wanted, allFields bool) error {
+	for key := range other {
+		if _, both := mine[key]; both {
+			continue
+		}
+		one := Selection{Owned: true}
+		one.Namespace, w.name, _ = strings.Cut(key, "/")
+		found, err := texts(ctx, s, w, one, allFields)
+		if err != nil {
+			return err
+		}
+		maps.Copy(mine, found)
+	}
 	return nil
 }
 
