@@ -136,7 +136,7 @@ func (o *restoreOptions) carryOut(ctx context.Context, to *objects.Server, all [
 	n := count(actions)
 	switch {
 	case n == 0 && o.dryRun == "none":
-		if err := errors.Join(refusals(actions)...); err != nil {
+		if err := few(refusals(actions)); err != nil {
 			return err
 		}
 		o.app.Say("nothing to do")
@@ -203,7 +203,7 @@ func (o *restoreOptions) check(ctx context.Context, to *objects.Server, actions 
 	if later > 0 {
 		o.app.Say("%d objects are in a namespace that does not exist yet, or of a kind whose definition comes back with them, and were not checked by the cluster", later)
 	}
-	if err := errors.Join(failed...); err != nil {
+	if err := few(failed); err != nil {
 		return err
 	}
 	o.app.Say("the cluster would take all that it could check")
@@ -235,7 +235,7 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 		}
 		return err
 	})...)
-	failed = append(failed, j.Close())
+	failed = []error{few(failed), j.Close()}
 	o.app.Say("%d created, %d overwritten", created.Load(), overwritten.Load())
 	brought, err := objects.ReadJournal(path)
 	switch {
@@ -245,6 +245,22 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 		o.app.Say("delete what was created with: kubectl etcd restore objects undo %s", path)
 	default:
 		failed = append(failed, os.Remove(path)) // it says nothing
+	}
+	return errors.Join(failed...)
+}
+
+// toldOf is how many failures are told one by one.
+const toldOf = 20
+
+// few are the failures as one error: of thousands the first ones, and how many more there are. An interrupt is told in any case.
+func few(failed []error) error {
+	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+	if more := len(failed) - toldOf; more > 0 {
+		last := failed[len(failed)-1]
+		failed = append(failed[:toldOf:toldOf], fmt.Errorf("%d more failed", more))
+		if errors.Is(last, context.Canceled) {
+			failed = append(failed, last)
+		}
 	}
 	return errors.Join(failed...)
 }
@@ -333,5 +349,5 @@ func undo(cmd *cobra.Command, a App, path string, yes bool) error {
 		return nil
 	})
 	a.Say("%d deleted", deleted.Load())
-	return errors.Join(left...)
+	return few(left)
 }
