@@ -14,8 +14,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
 )
 
 const (
@@ -53,6 +55,9 @@ func (r *way) nodes(ctx context.Context) (map[string]bool, error) {
 // settled asks the kubelets until they run what the API has on their nodes, and tells what is not so after two minutes: the API servers know
 // nothing of what happened since the snapshot, and kubelets and controllers make one world of the two.
 func (r *way) settled(ctx context.Context) []string {
+	if !slices.ContainsFunc(r.Operation.Steps, func(s plan.Step) bool { return s.Kind == site.KindHotSwitch && s.State != plan.Pending }) {
+		return nil // nothing was exchanged
+	}
 	// A client that goes on with another's operation has not asked yet.
 	if r.had == nil && r.nodesBefore(ctx) != nil {
 		return nil

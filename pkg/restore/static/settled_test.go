@@ -83,11 +83,16 @@ func TestSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := &said{}
-	s := &site.Site{Deps: site.Deps{Clients: &reach.Clients{Core: k.CoreV1(), Auth: k.AuthorizationV1()}, Report: report}}
+	op := &plan.Operation{Steps: []plan.Step{{Kind: site.KindHotSwitch, State: plan.Pending}}}
+	s := &site.Site{Operation: op, Deps: site.Deps{Clients: &reach.Clients{Core: k.CoreV1(), Auth: k.AuthorizationV1()}, Report: report}}
 	w := &way{Exchange: &exchange.Exchange{Run: &restore.Run{Site: s}}}
 	if err := w.nodesBefore(t.Context()); err != nil { // it cannot say which rights there are, which is taken for a yes
 		t.Fatal(err)
 	}
+	if got := w.settled(t.Context()); got != nil || asked.Load() > 0 {
+		t.Errorf("nothing was exchanged, and it says %q", got)
+	}
+	op.Steps[0].State = plan.Done
 	restored.Store(true)
 	got := w.settled(t.Context())
 	want := []string{"the kubelet of node n2 does not say what it runs", "the restored cluster does not know node n3; on that node: systemctl restart kubelet"}
