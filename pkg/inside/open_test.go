@@ -38,7 +38,7 @@ func TestOpenEncrypted(t *testing.T) {
 			b := etcdtest.Find(t, c.minor)
 			etcd := etcdtest.Start(t, b)
 			first, second := key("key1", 'a'), key("key2", 'b')
-			write(t, etcd.Endpoint, encryption(t, c.provider, first), b)
+			write(t, etcd.Endpoint, "/registry", encryption(t, c.provider, first), b)
 			path := filepath.Join(t.TempDir(), "a.db")
 			user := []string{}
 			if c.users {
@@ -73,6 +73,33 @@ func TestOpenEncrypted(t *testing.T) {
 				t.Errorf("warnings: %q", got)
 			}
 		})
+	}
+}
+
+// TestOpenPrefix opens one of two control planes that have one etcd, and a prefix each.
+func TestOpenPrefix(t *testing.T) {
+	t.Parallel()
+	b := etcdtest.Find(t, "3.6")
+	etcd := etcdtest.Start(t, b)
+	write(t, etcd.Endpoint, "/tenants/a", "", b)
+	cfg := Config{Etcd: rehearse.Config{Snapshot: filepath.Join(t.TempDir(), "a.db"), Etcd: b.Etcd, Etcdutl: b.Etcdutl}, APIServer: apiServer(b)}
+	etcdtest.Tool(t, b.Etcdctl, "--endpoints", etcd.Endpoint, "snapshot", "save", cfg.Etcd.Snapshot)
+	s := open(t, cfg) // there is one only
+	if _, err := s.client.Get(t.Context(), "/api/v1/namespaces/default/configmaps/plain"); err != nil || s.Prefix != "/tenants/a" {
+		t.Errorf("under prefix %s: %v", s.Prefix, err)
+	}
+
+	write(t, etcd.Endpoint, "/tenants/b", "", b)
+	cfg.Etcd.Snapshot += "2"
+	etcdtest.Tool(t, b.Etcdctl, "--endpoints", etcd.Endpoint, "snapshot", "save", cfg.Etcd.Snapshot)
+	if s, err := Open(t.Context(), cfg); err == nil {
+		_ = s.Close()
+		t.Error("it has two control planes, and none was named")
+	}
+	cfg.Prefix = "/tenants/b"
+	s = open(t, cfg)
+	if _, err := s.client.Get(t.Context(), "/api/v1/namespaces/default/secrets/db"); err != nil || s.Prefix != "/tenants/b" {
+		t.Errorf("under prefix %s: %v", s.Prefix, err)
 	}
 }
 
@@ -114,7 +141,7 @@ func encryption(t *testing.T, provider string, keys ...string) string {
 }
 
 // write makes a ConfigMap and a Secret with an API server that encrypts, and may be written to.
-func write(t *testing.T, endpoint, encryption string, b etcdtest.Binaries) {
+func write(t *testing.T, endpoint, prefix, encryption string, b etcdtest.Binaries) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "kube-apiserver")
 	syscall.ForkLock.RLock() // else a process that another test starts just then inherits it open, and it cannot be run
@@ -123,7 +150,7 @@ func write(t *testing.T, endpoint, encryption string, b etcdtest.Binaries) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: program, Dir: t.TempDir(), Endpoint: endpoint, Prefix: "/registry", EncryptionConfig: encryption})
+	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: program, Dir: t.TempDir(), Endpoint: endpoint, Prefix: prefix, EncryptionConfig: encryption})
 	if err != nil {
 		t.Fatal(err)
 	}
