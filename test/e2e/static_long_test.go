@@ -104,6 +104,8 @@ func TestRestoreLongStaticMember(t *testing.T) {
 	s.ready(t)
 	// The utility pod is there before etcd ends, and with it the API server beside it and what the kubelet hears.
 	s.replaced(t, c.node()+"3")
+	s.calm(t)
+	s.leaves(t, c.node()+"2")
 	s.sound(t)
 	s.clean(t)
 	s.calm(t)

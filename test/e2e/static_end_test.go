@@ -1,0 +1,81 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRestoreLongStaticEnds is how a restore of a cluster's own etcd ends where it cannot end well: its node has nobody but itself.
+func TestRestoreLongStaticEnds(t *testing.T) {
+	c := clusters.get(t, stacked1)
+	for name, file := range map[string]string{"log": "wal/*.wal", "database": "snap/db"} {
+		t.Run(name+" is damaged", func(t *testing.T) { damagedStatic(t, stack(t, c), file) })
+		(&stacked{cluster: c}).calm(t)
+	}
+	t.Run("is given up", func(t *testing.T) { abandonStatic(t, stack(t, c)) })
+}
+
+// damagedStatic damages the new data between its build and the exchange: etcd does not start on it, and the node goes back by itself.
+func damagedStatic(t *testing.T, s *stacked, file string) {
+	p := start(t, s.kubeconfig, "", "restore", "--from", s.snapshot, "--yes", "-v", "--timeout=2m")
+	p.err.shows(t, 2*time.Minute, `^on one node after the other: freeze etcd`)
+	p.signal(syscall.SIGSTOP)
+	s.inNode(t, s.node(), `for f in /var/lib/etcd/.kubectl-etcd/*/data/member/`+file+`; do
+		at=0; while [ $at -lt $(du -B4096 $f | cut -f1) ]; do head -c 4096 /dev/urandom | dd of=$f bs=4096 seek=$at conv=notrunc status=none; at=$((at + 7)); done; done`)
+	p.signal(syscall.SIGCONT)
+	r := p.wait()
+	t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+	r.exits(1).says(`(?s).*everything was undone: .*`)
+	if s.has(t) {
+		t.Error("the cluster is as in the snapshot")
+	}
+	s.sound(t)
+	s.clean(t)
+}
+
+// abandonStatic gives up what has been exchanged and what no client works on any more: the new data stays, and nothing is in the way of the next restore.
+func abandonStatic(t *testing.T, s *stacked) {
+	p := start(t, s.kubeconfig, "", "restore", "--from", s.snapshot, "--yes", "-v")
+	p.err.shows(t, 2*time.Minute, `^wait until all members are one`)
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	if !s.has(t) {
+		t.Error("the cluster is as it was before")
+	}
+	eventually(t, time.Minute, "it is given up", func() error { // the lock of a client that died is its for a while
+		if r := s.etcd(t, "restore", "abandon", "-n", "kube-system", "--yes"); r.code != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
+	s.etcd(t, "restore", "status", "-n", "kube-system").exits(0).prints(`(?s).*kube-system/etcd\s+\S+\s+abandoned.*`)
+	s.etcd(t, "cleanup", "-n", "kube-system", "--running", "--yes").exits(0)
+	s.sound(t)
+	s.clean(t)
+	s.etcd(t, "restore", "--from", s.snapshot, "--dry-run=client").exits(0)
+}
+
+// leaves kills the client that replaces a node's member, when it has been removed from the cluster and is not in it again. Another one goes on.
+func (s *stacked) leaves(t testing.TB, node string) {
+	t.Helper()
+	p := start(t, s.kubeconfig, "", "restore", "--member", node, "--yes", "-v")
+	p.err.shows(t, 2*time.Minute, `^add it again`)
+	p.signal(syscall.SIGKILL)
+	if r := p.wait(); r.code == 0 {
+		t.Fatalf("it has ended: %s", r)
+	}
+	eventually(t, 2*time.Minute, "another client goes on", func() error {
+		r := s.etcd(t, "restore", "resume", "-n", "kube-system", "--yes", "-v")
+		if r.code != 0 {
+			return fmt.Errorf("%s", r.stderr)
+		}
+		t.Logf("%.1f s\n%s", r.took.Seconds(), r.stderr)
+		return nil
+	})
+	s.etcd(t, "status", "--hashes").exits(0)
+}
