@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
@@ -48,17 +49,21 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		if r.Serves(s) {
 			r.OutageEnds()
 		}
-		behind, decided := r.behind(s)
 		if err := restore.Corrupt(s); err != nil {
 			return "", false, await.Stop(err)
 		}
-		if !decided {
+		old, what := r.behind(s)
+		names := strings.Join(old, ", ")
+		switch what {
+		case wentBack:
+			return "", false, await.Stop(fmt.Errorf("start etcd: %s went back to the old data, since etcd had not come up on the restored data; its log says more: kubectl -n %s logs --previous %s",
+				names, r.Shared.Namespace, r.Shared.Member(old[0]).PodName))
+		case undecided:
 			r.Relieve(ctx, p, s)
-			return "members on old data: " + strings.Join(behind, ", ") + "; of the others too few answer", false, nil
-		}
-		if len(behind) > 0 {
-			r.Deps.Report.Warn("the restored cluster serves, and these members are on their old data: %s; they are exchanged again", strings.Join(behind, ", "))
-			return "members on old data: " + strings.Join(behind, ", "), false, r.hotAll(ctx, r.forward(""))
+			return "members on old data: " + names + "; of the others too few answer", false, nil
+		case left:
+			r.Deps.Report.Warn("the restored cluster serves, and these members are on their old data: %s; they are exchanged again", names)
+			return "members on old data: " + names, false, r.hotAll(ctx, r.forward(""))
 		}
 		seen, ok, err := r.Restored(s)
 		r.Relieve(ctx, p, s)
@@ -69,9 +74,18 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 	})
 }
 
-// behind are the members that have gone back by themselves, where a majority has not: the rest is finished, not undone. As long as members that do
-// not answer yet may make that majority, it is not decided, unless the new cluster has been seen to have had a leader.
-func (r *Exchange) behind(s *survey.Survey) (names []string, decided bool) {
+// decision is what becomes of members that have gone back by themselves.
+type decision int
+
+const (
+	together  decision = iota // there are none
+	wentBack                  // a majority has: the rest is undone
+	undecided                 // as long as members that do not answer yet may make either majority
+	left                      // a majority has not, or the new cluster has been seen to have had a leader: they are exchanged again
+)
+
+// behind are the members that have gone back by themselves, and what becomes of them.
+func (r *Exchange) behind(s *survey.Survey) (old []string, _ decision) {
 	there := 0
 	for _, m := range s.Members {
 		switch {
@@ -79,17 +93,19 @@ func (r *Exchange) behind(s *survey.Survey) (names []string, decided bool) {
 		case m.Status.ClusterID.String() == r.Shared.ClusterID:
 			there++
 		default:
-			names = append(names, m.Name)
+			old = append(old, m.Name)
 		}
 	}
 	all := len(r.Shared.Members)
 	switch {
-	case r.Alone == 0 || len(names) == 0 || unserved(all, all-len(names)):
-		return nil, true
+	case r.Alone == 0 || len(old) == 0:
+		return nil, together
+	case unserved(all, all-len(old)):
+		return old, wentBack
 	case unserved(all, there) && !r.Operation.Committed():
-		return names, false
+		return old, undecided
 	}
-	return names, true
+	return old, left
 }
 
 // hotSeen journals that the new cluster has had a leader, when it is first seen to.

@@ -18,21 +18,21 @@ func TestBehind(t *testing.T) {
 	const there, old, silent = "there", "old", "silent"
 	for name, c := range map[string]struct {
 		members   []string
-		behind    string
-		open      bool
+		old       string
 		committed bool
+		want      decision
 	}{
-		"all are there":                                   {members: []string{there, there, there}},
-		"one is not":                                      {members: []string{old, there, there}, behind: "m0"},
-		"one is not, and another is silent":               {members: []string{old, silent, there}, behind: "m0", open: true},
-		"one is not, and both are silent":                 {members: []string{silent, old, silent}, behind: "m1", open: true},
-		"one is not, both silent, and there was a leader": {members: []string{silent, old, silent}, behind: "m1", committed: true},
-		"a majority is not":                               {members: []string{old, old, there}},
-		"a majority is not, one is silent":                {members: []string{old, old, silent}},
-		"nobody answers":                                  {members: []string{silent, silent, silent}},
-		"the only one is not":                             {members: []string{old}},
-		"two of five, and one is silent":                  {members: []string{old, old, silent, there, there}, behind: "m0 m1", open: true},
-		"two of five":                                     {members: []string{old, old, there, there, there}, behind: "m0 m1"},
+		"all are there":                                   {members: []string{there, there, there}, want: together},
+		"one is not":                                      {members: []string{old, there, there}, old: "m0", want: left},
+		"one is not, and another is silent":               {members: []string{old, silent, there}, old: "m0", want: undecided},
+		"one is not, and both are silent":                 {members: []string{silent, old, silent}, old: "m1", want: undecided},
+		"one is not, both silent, and there was a leader": {members: []string{silent, old, silent}, old: "m1", committed: true, want: left},
+		"a majority is not":                               {members: []string{old, old, there}, old: "m0 m1", want: wentBack},
+		"a majority is not, one is silent":                {members: []string{old, silent, old}, old: "m0 m2", want: wentBack},
+		"nobody answers":                                  {members: []string{silent, silent, silent}, want: together},
+		"the only one is not":                             {members: []string{old}, old: "m0", want: wentBack},
+		"two of five, and one is silent":                  {members: []string{old, old, silent, there, there}, old: "m0 m1", want: undecided},
+		"two of five":                                     {members: []string{old, old, there, there, there}, old: "m0 m1", want: left},
 	} {
 		sh, s := &site.Shared{ClusterID: etcd.ID(2).String()}, &survey.Survey{}
 		for i, m := range c.members {
@@ -42,12 +42,12 @@ func TestBehind(t *testing.T) {
 			s.Members = append(s.Members, survey.Member{Name: name, Status: st})
 		}
 		r := &Exchange{Run: &restore.Run{Site: &site.Site{Shared: sh, Operation: &plan.Operation{Steps: []plan.Step{{Commit: c.committed, State: plan.Doing}}}}}, Alone: time.Minute}
-		if names, decided := r.behind(s); !slices.Equal(names, strings.Fields(c.behind)) || decided == c.open {
-			t.Errorf("%s: %v are behind, decided: %t", name, names, decided)
+		if names, got := r.behind(s); !slices.Equal(names, strings.Fields(c.old)) || got != c.want {
+			t.Errorf("%s: %v went back: %d", name, names, got)
 		}
 		r.Alone = 0 // without agents that go on alone nobody goes back
-		if names, decided := r.behind(s); len(names) > 0 || !decided {
-			t.Errorf("%s, hosted: %v are behind, decided: %t", name, names, decided)
+		if names, got := r.behind(s); len(names) > 0 || got != together {
+			t.Errorf("%s, hosted: %v went back: %d", name, names, got)
 		}
 	}
 }
