@@ -107,7 +107,9 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 		is, err = texts(ctx, after, w, sel, allFields)
 	}
 	if err == nil && sel.Labels != "" { // one whose labels have changed is there all the same
-		err = errors.Join(fill(ctx, after, is, was, w, allFields), fill(ctx, before, was, is, w, allFields))
+		if err = fill(ctx, after, is, was, w, sel, allFields); err == nil {
+			err = fill(ctx, before, was, is, w, sel, allFields)
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -148,21 +150,21 @@ func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bo
 	return out, errors.Join(err, failed)
 }
 
-// fill reads by their names what only the other server has shown.
-func fill(ctx context.Context, s *Server, mine, other map[string]string, w wanted, allFields bool) error {
-	for key := range other {
-		if _, both := mine[key]; both {
-			continue
-		}
-		one := Selection{Owned: true}
-		one.Namespace, w.name, _ = strings.Cut(key, "/")
-		found, err := texts(ctx, s, w, one, allFields)
-		if err != nil {
-			return err
-		}
-		maps.Copy(mine, found)
+// fill adds what only the other server has shown, whatever its labels are.
+func fill(ctx context.Context, s *Server, mine, other map[string]string, w wanted, sel Selection, allFields bool) error {
+	missing := maps.Clone(other)
+	maps.DeleteFunc(missing, func(key, _ string) bool { _, both := mine[key]; return both })
+	if len(missing) == 0 {
+		return nil
 	}
-	return nil
+	sel.Labels = ""
+	all, err := texts(ctx, s, w, sel, allFields)
+	for key := range missing {
+		if text, there := all[key]; there {
+			mine[key] = text
+		}
+	}
+	return err
 }
 
 func (c *Comparison) add(w wanted, was, is map[string]string) {

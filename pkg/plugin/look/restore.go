@@ -196,14 +196,14 @@ func (o *restoreOptions) check(ctx context.Context, to *objects.Server, actions 
 		}
 		return false
 	})
-	failed := append(refusals(actions), objects.Waves(ctx, now, objects.Together, func(ctx context.Context, a objects.Action) error {
+	failed := objects.Waves(ctx, now, objects.Together, func(ctx context.Context, a objects.Action) error {
 		_, err := to.Bring(ctx, a, true)
 		return err
-	})...)
+	})
 	if later > 0 {
 		o.app.Say("%d objects are in a namespace that does not exist yet, or of a kind whose definition comes back with them, and were not checked by the cluster", later)
 	}
-	if err := few(failed); err != nil {
+	if err := errors.Join(few(failed), few(refusals(actions))); err != nil {
 		return err
 	}
 	o.app.Say("the cluster would take all that it could check")
@@ -225,7 +225,7 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 		return err
 	}
 	var created, overwritten atomic.Int64
-	failed := append(refusals(actions), objects.Waves(ctx, actions, objects.Together, func(ctx context.Context, a objects.Action) error {
+	failed := objects.Waves(ctx, actions, objects.Together, func(ctx context.Context, a objects.Action) error {
 		did, err := one(ctx, to, j, a)
 		switch {
 		case did && a.Do == objects.Create:
@@ -234,8 +234,8 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 			overwritten.Add(1)
 		}
 		return err
-	})...)
-	failed = []error{few(failed), j.Close()}
+	})
+	failed = []error{few(failed), few(refusals(actions)), j.Close()}
 	o.app.Say("%d created, %d overwritten", created.Load(), overwritten.Load())
 	brought, err := objects.ReadJournal(path)
 	switch {
@@ -252,15 +252,11 @@ func (o *restoreOptions) bring(ctx context.Context, to *objects.Server, actions 
 // toldOf is how many failures are told one by one.
 const toldOf = 20
 
-// few are the failures as one error: of thousands the first ones, and how many more there are. An interrupt is told in any case.
+// few are failures of one kind as one error: of thousands the first ones, and how many more there are.
 func few(failed []error) error {
 	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
 	if more := len(failed) - toldOf; more > 0 {
-		last := failed[len(failed)-1]
 		failed = append(failed[:toldOf:toldOf], fmt.Errorf("%d more failed", more))
-		if errors.Is(last, context.Canceled) {
-			failed = append(failed, last)
-		}
 	}
 	return errors.Join(failed...)
 }
