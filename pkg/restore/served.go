@@ -56,15 +56,16 @@ func (r *Run) Restored(s *survey.Survey) (string, bool, error) {
 	return "", true, nil
 }
 
-// Serves tells whether a majority of the restored members serves, and has no alarm that would keep API servers from writing.
+// Serves tells whether a majority of the restored members serves, and nothing keeps API servers from writing: no alarm, no full database.
 func (r *Run) Serves(s *survey.Survey) bool {
 	serve := 0
 	for _, m := range s.Members {
 		switch {
 		case m.Status == nil || m.Status.ClusterID.String() != r.Shared.ClusterID:
+		case !m.Votes(): // what it says may be of itself only
 		case !agentapi.Calm(m.Status):
 			return false
-		case m.Votes():
+		default:
 			serve++
 		}
 	}
@@ -102,7 +103,7 @@ func (r *Run) alarms(ctx context.Context, _ *plan.Task) error {
 		r.Deps.Report.Warn("when the snapshot was taken, etcd had found a member's data corrupt; that alarm is disarmed: if the snapshot is of that member, compare it with another one")
 	}
 	if r.Way.Serving() {
-		r.OutageEnds()
+		r.OutageEnds(r.Deps.Now())
 	}
 	return nil
 }

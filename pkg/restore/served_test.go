@@ -21,15 +21,16 @@ func TestServes(t *testing.T) {
 		members []survey.Member
 		want    bool
 	}{
-		"one of one":                     {[]survey.Member{up}, true},
-		"one of one, on the old data":    {[]survey.Member{old}, false},
-		"two of three":                   {[]survey.Member{up, up, silent}, true},
-		"two of three, the third is old": {[]survey.Member{up, old, up}, true},
-		"one of three":                   {[]survey.Member{up, silent, silent}, false},
-		"two of three, without a leader": {[]survey.Member{up, alone, silent}, false},
-		"two of three, on the old data":  {[]survey.Member{old, old, up}, false},
-		"all of three, under an alarm":   {[]survey.Member{up, up, full}, false},
-		"two of four":                    {[]survey.Member{up, up, silent, silent}, false},
+		"one of one":                      {[]survey.Member{up}, true},
+		"one of one, on the old data":     {[]survey.Member{old}, false},
+		"two of three":                    {[]survey.Member{up, up, silent}, true},
+		"two of three, the third is old":  {[]survey.Member{up, old, up}, true},
+		"one of three":                    {[]survey.Member{up, silent, silent}, false},
+		"two of three, one has no leader": {[]survey.Member{up, up, alone}, true},
+		"one of three, one has no leader": {[]survey.Member{up, alone, silent}, false},
+		"two of three, on the old data":   {[]survey.Member{old, old, up}, false},
+		"all of three, under an alarm":    {[]survey.Member{up, up, full}, false},
+		"two of four":                     {[]survey.Member{up, up, silent, silent}, false},
 	} {
 		sh := &site.Shared{ClusterID: etcd.ID(restored).String(), Members: make([]site.MemberRecord, len(c.members))}
 		r := &restore.Run{Site: &site.Site{Shared: sh}}

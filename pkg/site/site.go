@@ -170,9 +170,9 @@ func (r *Site) OutageBegins() {
 }
 
 // OutageEnds notes when it serves again: the first time that is said counts. Of one that began with a client that was killed it is not known.
-func (r *Site) OutageEnds() {
+func (r *Site) OutageEnds(at time.Time) {
 	if r.Shared.OutageEnded.IsZero() && !r.Shared.OutageBegan.IsZero() {
-		r.Shared.OutageEnded = r.Deps.Now().UTC()
+		r.Shared.OutageEnded = at.UTC()
 	}
 }
 

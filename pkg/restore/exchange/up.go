@@ -43,11 +43,11 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		if err != nil {
 			return "", false, err
 		}
+		if r.Serves(s) {
+			r.OutageEnds(r.Deps.Now())
+		}
 		if err := r.hotSeen(ctx, t, s); err != nil {
 			return "", false, await.Stop(err)
-		}
-		if r.Serves(s) {
-			r.OutageEnds()
 		}
 		if err := restore.Corrupt(s); err != nil {
 			return "", false, await.Stop(err)
@@ -56,8 +56,8 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		names := strings.Join(old, ", ")
 		switch what {
 		case wentBack:
-			return "", false, await.Stop(fmt.Errorf("start etcd: %s went back to the old data, since etcd had not come up on the restored data; its log says more: kubectl -n %s logs --previous %s",
-				names, r.Shared.Namespace, r.Shared.Member(old[0]).PodName))
+			return "", false, await.Stop(fmt.Errorf("start etcd: %s went back to the old data, since etcd ended, or did not vote in time, on the restored data; the log of %s says more: kubectl -n %s logs --previous %s",
+				names, old[0], r.Shared.Namespace, r.Shared.Member(old[0]).PodName))
 		case undecided:
 			r.Relieve(ctx, p, s)
 			return "members on old data: " + names + "; of the others too few answer", false, nil
@@ -79,7 +79,7 @@ type decision int
 
 const (
 	together  decision = iota // there are none
-	wentBack                  // a majority has: the rest is undone
+	wentBack                  // so many that the rest is no majority: it is undone
 	undecided                 // as long as members that do not answer yet may make either majority
 	left                      // a majority has not, or the new cluster has been seen to have had a leader: they are exchanged again
 )

@@ -22,7 +22,7 @@ func (r *way) served(ctx context.Context, _ *plan.Task) error {
 	r.Shared.Late = late
 	r.TellStopped(ctx)
 	if len(late) == 0 && (len(up) > 0 || len(r.Shared.Stopped) == 0) { // else nobody knows when it does
-		r.OutageEnds()
+		r.OutageEnds(r.Deps.Now())
 	}
 	return nil
 }
