@@ -85,9 +85,7 @@ func TestOpenPrefix(t *testing.T) {
 	cfg := Config{Etcd: rehearse.Config{Snapshot: filepath.Join(t.TempDir(), "a.db"), Etcd: b.Etcd, Etcdutl: b.Etcdutl}, APIServer: apiServer(b)}
 	etcdtest.Tool(t, b.Etcdctl, "--endpoints", etcd.Endpoint, "snapshot", "save", cfg.Etcd.Snapshot)
 	s := open(t, cfg) // there is one only
-	if _, err := s.client.Get(t.Context(), "/api/v1/namespaces/default/configmaps/plain"); err != nil || s.Prefix != "/tenants/a" {
-		t.Errorf("under prefix %s: %v", s.Prefix, err)
-	}
+	isUnder(t, s, "/tenants/a")
 
 	write(t, etcd.Endpoint, "/tenants/b", "", b)
 	cfg.Etcd.Snapshot += "2"
@@ -95,11 +93,20 @@ func TestOpenPrefix(t *testing.T) {
 	if s, err := Open(t.Context(), cfg); err == nil {
 		_ = s.Close()
 		t.Error("it has two control planes, and none was named")
+	} else if !strings.Contains(err.Error(), "holds 2 control planes") {
+		t.Error(err)
 	}
-	cfg.Prefix = "/tenants/b"
-	s = open(t, cfg)
-	if _, err := s.client.Get(t.Context(), "/api/v1/namespaces/default/secrets/db"); err != nil || s.Prefix != "/tenants/b" {
-		t.Errorf("under prefix %s: %v", s.Prefix, err)
+	for _, cfg.Prefix = range []string{"/tenants/b", "/tenants/a"} {
+		isUnder(t, open(t, cfg), cfg.Prefix)
+	}
+}
+
+// isUnder reads what a control plane was given of its own.
+func isUnder(t *testing.T, s *Server, prefix string) {
+	t.Helper()
+	got, err := s.client.Get(t.Context(), "/api/v1/namespaces/default/configmaps/plain")
+	if want := fmt.Sprintf(`"prefix":%q`, prefix); err != nil || !bytes.Contains(got, []byte(want)) || s.Prefix != prefix {
+		t.Errorf("prefix %s has %s: %v", s.Prefix, got, err)
 	}
 }
 
@@ -166,7 +173,7 @@ func write(t *testing.T, endpoint, prefix, encryption string, b etcdtest.Binarie
 	if err != nil {
 		t.Fatalf("%v; %s", err, s.LastWords())
 	}
-	for kind, text := range map[string]string{"configmaps": `{"metadata":{"name":"plain"},"data":{"a":"b"}}`, "secrets": `{"metadata":{"name":"db"},"stringData":{"p":"hidden"}}`} {
+	for kind, text := range map[string]string{"configmaps": fmt.Sprintf(`{"metadata":{"name":"plain"},"data":{"prefix":%q}}`, prefix), "secrets": `{"metadata":{"name":"db"},"stringData":{"p":"hidden"}}`} {
 		if code := post(t, s.Access, kind, text); code != http.StatusCreated {
 			t.Fatalf("make %s: %d", kind, code)
 		}
