@@ -96,19 +96,21 @@ func TestRestoreLongStaticMember(t *testing.T) {
 	for _, n := range c.controlPlane() {
 		s.files[n] = s.manifests(t, n)
 	}
-	s.ready(t)
+	s.healthy(t)
 	r := s.etcd(t, "backup", "--to", "a.db").exits(0)
 	s.snapshot = filepath.Join(r.dir, "a.db")
 	s.unknownFlag(t)
 	s.calm(t)
-	s.ready(t)
+	s.healthy(t)
 	// The utility pod is there before etcd ends, and with it the API server beside it and what the kubelet hears.
 	s.replaced(t, c.node()+"3")
 	s.calm(t)
+	s.healthy(t)
 	s.leaves(t, c.node()+"2")
 	s.sound(t)
 	s.clean(t)
 	s.calm(t)
+	s.healthy(t)
 	replaceStatic(t, s)
 }
 

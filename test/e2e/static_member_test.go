@@ -22,6 +22,18 @@ func (s *stacked) destroy(t testing.TB, node string) {
 	})
 }
 
+// cutOff waits until a node's kubelet is cut off: it asks only the API server beside it, which has no etcd.
+func (s *stacked) cutOff(t testing.TB, node string) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "the node is not ready", func() error {
+		out, err := s.tryKubectl(t, nil, "get", "node", node, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
+		if err == nil && out == "True" {
+			err = errors.New(out)
+		}
+		return err
+	})
+}
+
 // kubeletAsks has a node's kubelet ask another API server, as the command says; the function it returns takes that back.
 func (s *stacked) kubeletAsks(t testing.TB, node, address string) (back func()) {
 	t.Helper()
@@ -49,14 +61,8 @@ func replaceStatic(t *testing.T, s *stacked) {
 		_, err := c.tryKubectl(t, []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: meanwhile}\n"), "apply", "-f", "-")
 		return err
 	})
-	// It goes on where the kubelet asks somebody who answers: this one asks the API server beside it, and is cut off.
-	eventually(t, 2*time.Minute, "the node is not ready", func() error {
-		out, err := c.tryKubectl(t, nil, "get", "node", third, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
-		if err == nil && out == "True" {
-			err = errors.New(out)
-		}
-		return err
-	})
+	// It goes on where the kubelet asks somebody who answers.
+	s.cutOff(t, third)
 	c.etcd(t, "restore", "--member", third, "--yes").fails(1, `replace member `+third+`: node `+third+` is not ready, and no utility pod would start there`, `.*set server: in /etc/kubernetes/kubelet.conf on that node.*systemctl restart kubelet; put that back afterwards`)
 	back := s.kubeletAsks(t, third, c.nodeIP(t))
 	defer back()

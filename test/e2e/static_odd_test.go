@@ -121,5 +121,5 @@ func (s *stacked) unknownFlag(t testing.TB) {
 		t.Errorf("manifests: %s\nwere: %s", now, odd)
 	}
 	s.inNode(t, third, "mv /root/etcd.yaml "+file)
-	s.ready(t)
+	s.healthy(t)
 }

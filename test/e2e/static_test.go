@@ -36,13 +36,7 @@ func (c *cluster) controlPlane() (nodes []string) {
 // stack makes what is lost, takes the snapshot, and loses it.
 func stack(t *testing.T, c *cluster) *stacked {
 	t.Helper()
-	eventually(t, 2*time.Minute, "all members are healthy", func() error {
-		if r := c.etcd(t, "status"); r.code != 0 {
-			return errors.New(r.stdout + r.stderr)
-		}
-		return nil
-	})
-	c.ready(t)
+	c.healthy(t)
 	id := fmt.Sprintf("%x", time.Now().UnixNano()&0xffffff)
 	s := &stacked{cluster: c, shop: "shop-" + id, later: "later-" + id, files: map[string]string{}}
 	c.deploy(t, s.shop, "web", 2)
@@ -79,6 +73,18 @@ spec:
       terminationGracePeriodSeconds: 1
       containers: [{name: %[2]s, image: "registry.k8s.io/pause:3.10"}]
 `, ns, name, replicas))
+}
+
+// healthy waits for the members and for the nodes.
+func (c *cluster) healthy(t testing.TB) {
+	t.Helper()
+	eventually(t, 3*time.Minute, "all members are healthy", func() error {
+		if r := c.etcd(t, "status"); r.code != 0 {
+			return errors.New(r.stdout + r.stderr)
+		}
+		return nil
+	})
+	c.ready(t)
 }
 
 // ready waits for the nodes: one whose API server was away says for a while that it is not.
@@ -275,13 +281,13 @@ func (s *stacked) clean(t testing.TB) {
 	}
 }
 
-// restoreStaticKilled kills the client right after the exchange: its journal is only beside the data then, and another client goes on.
-func restoreStaticKilled(t *testing.T, c *cluster) {
-	s := stack(t, c)
-	p := start(t, c.kubeconfig, "", "restore", "--from", s.snapshot, "--yes", "-v")
+// killedInExchange restores, and kills the client right after the exchange: its journal is only beside the data then.
+func (s *stacked) killedInExchange(t testing.TB) *proc {
+	t.Helper()
+	p := start(t, s.kubeconfig, "", "restore", "--from", s.snapshot, "--yes", "-v")
 	p.err.shows(t, time.Minute, `^on one node after the other: freeze etcd`)
 	eventually(t, time.Minute, "the data is exchanged", func() error {
-		if out := s.inNode(t, s.node(), "cat /var/lib/etcd/.kubectl-etcd/*/journal.json | tr -d ' \\n'; stat -c %i /var/lib/etcd/member"); !exchanged(out) {
+		if !s.exchanged(t) {
 			return errors.New("not yet")
 		}
 		return nil
@@ -293,6 +299,13 @@ func restoreStaticKilled(t *testing.T, c *cluster) {
 	if !s.has(t) {
 		t.Error("the cluster is as it was before")
 	}
+	return p
+}
+
+// restoreStaticKilled has another client go on where the first was killed.
+func restoreStaticKilled(t *testing.T, c *cluster) {
+	s := stack(t, c)
+	p := s.killedInExchange(t)
 	// Without any API server there is the file that it has left.
 	left, err := filepath.Glob(filepath.Join(p.cmd.Dir, "kubectl-etcd-restore-*.json"))
 	if err != nil || len(left) != 1 {
@@ -308,8 +321,10 @@ func restoreStaticKilled(t *testing.T, c *cluster) {
 	s.clean(t)
 }
 
-// exchanged reads what a node says of the newest journal and of the folder that its etcd has.
-func exchanged(out string) bool {
+// exchanged compares what the first node has of the newest journal with the folder that its etcd has.
+func (s *stacked) exchanged(t testing.TB) bool {
+	t.Helper()
+	out := s.inNode(t, s.node(), "cat /var/lib/etcd/.kubectl-etcd/*/journal.json | tr -d ' \\n'; stat -c %i /var/lib/etcd/member")
 	i := strings.LastIndex(out, "}")
 	if i < 0 {
 		return false
