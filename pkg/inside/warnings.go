@@ -19,7 +19,7 @@ func (s *Server) Warnings(ctx context.Context) []string {
 	for _, e := range s.Report.Encrypted {
 		switch {
 		case e.Prefix != s.Prefix:
-		case e.Provider == "kms":
+		case e.Provider == "kms" && !s.decrypts:
 			out = append(out, fmt.Sprintf("%s: %d are encrypted by the KMS plugin %s, which has to run here to read them", e.Kind, e.Objects, e.KeyName))
 		case !s.decrypts:
 			out = append(out, fmt.Sprintf("%s: %d are encrypted with %s, key %s, and cannot be read without --encryption-config", e.Kind, e.Objects, e.Provider, e.KeyName))

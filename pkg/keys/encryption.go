@@ -10,9 +10,7 @@ type encryptionConfiguration struct {
 			AESCBC    *namedKeys `json:"aescbc"`
 			AESGCM    *namedKeys `json:"aesgcm"`
 			Secretbox *namedKeys `json:"secretbox"`
-			KMS       *struct {
-				Name string `json:"name"`
-			} `json:"kms"`
+			KMS       *Plugin    `json:"kms"`
 		} `json:"providers"`
 	} `json:"resources"`
 }
@@ -33,6 +31,28 @@ func Ciphers(text string) ([]Cipher, error) {
 		return nil, err
 	}
 	return c.ciphers(), nil
+}
+
+// Plugin is a KMS plugin: its name, and the socket where it is asked, such as unix:///var/run/kms.sock.
+type Plugin struct {
+	Name     string `json:"name"`
+	Endpoint string `json:"endpoint"`
+}
+
+// Plugins are the KMS plugins that an EncryptionConfiguration knows.
+func Plugins(text string) (out []Plugin, err error) {
+	var c encryptionConfiguration
+	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
+		return nil, err
+	}
+	for _, r := range c.Resources {
+		for _, p := range r.Providers {
+			if p.KMS != nil {
+				out = append(out, *p.KMS)
+			}
+		}
+	}
+	return out, nil
 }
 
 func (c *encryptionConfiguration) ciphers() (out []Cipher) {

@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -103,4 +106,32 @@ func decrypting(folder string, needed []verify.Encryption) (found string, err er
 		return nil
 	})
 	return found, err
+}
+
+// plugins refuses a KMS plugin that is not there: the API server would wait for it, and not say for what.
+func (o *opening) plugins(ctx context.Context) error {
+	if o.config.EncryptionConfig == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.config.EncryptionConfig)
+	if err != nil {
+		return fmt.Errorf("read --encryption-config: %w", err)
+	}
+	all, err := keys.Plugins(string(text))
+	if err != nil {
+		return nil //nolint:nilerr // the API server says what is wrong with it
+	}
+	const without = "or leave that plugin out of the file: then what it has encrypted cannot be read, and all else can"
+	for _, p := range all {
+		if o.config.Bench != nil {
+			return &inside.Error{Reason: "open snapshot in a pod: --encryption-config names the KMS plugin " + p.Name + ", which does not run there", Way: "open it on a machine where the plugin runs, with --in=local; " + without}
+		}
+		d := net.Dialer{Timeout: 2 * time.Second}
+		conn, err := d.DialContext(ctx, "unix", strings.TrimPrefix(p.Endpoint, "unix://"))
+		if err != nil {
+			return &inside.Error{Reason: "open snapshot: the KMS plugin " + p.Name + " of --encryption-config does not answer", Cause: err, Way: "start it on this machine, with its key; " + without}
+		}
+		_ = conn.Close()
+	}
+	return nil
 }

@@ -231,6 +231,9 @@ func (o *opening) open(ctx context.Context, cmd *cobra.Command, a App, text stri
 	if err := o.place(ctx, a, report); err != nil {
 		return nil, err
 	}
+	if err := o.plugins(ctx); err != nil {
+		return nil, err
+	}
 	config := o.config // what was saved with this snapshot is not for another
 	forget, err := o.savedKeys(ctx, cmd, a, text, report, &config)
 	if err != nil {
