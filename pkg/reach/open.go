@@ -26,7 +26,8 @@ const (
 
 // OpenRequest is what is opened in a pod.
 type OpenRequest struct {
-	Snapshot io.ReaderAt
+	Snapshot io.ReaderAt    // compressed or not
+	Size     int64          // of that, in bytes
 	Report   *verify.Report // of it: it has been proven
 	// Prefix is what the control plane's keys start with.
 	Prefix string
@@ -87,7 +88,7 @@ func (x *Opened) start(ctx context.Context, r OpenRequest, step func(string)) er
 	}
 	step("upload")
 	path, encryption := scratchDir+"/snapshot.db", ""
-	if _, err := x.link.talk().CopyTo(ctx, r.Snapshot, r.Report.Size, path, podexec.CopyOptions{Progress: r.Progress}); err != nil {
+	if _, err := x.link.talk().CopyTo(ctx, r.Snapshot, r.Size, path, podexec.CopyOptions{Progress: r.Progress}); err != nil {
 		return err
 	}
 	if r.EncryptionConfig != nil {

@@ -3,8 +3,6 @@ package restore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/dustin/go-humanize"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/reach"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
@@ -243,23 +240,12 @@ func (s *source) pack(plain *os.File, what snapshot.Plain) (packed *os.File, pro
 	if err != nil {
 		return nil, false
 	}
-	sum, err := compress(io.NewSectionReader(plain, 0, what.Size), f)
+	sum, err := snapshot.Compress(f, io.NewSectionReader(plain, 0, what.Size))
 	if err != nil {
 		_ = f.Close()
 		return nil, false
 	}
 	return f, sum == what.SHA256
-}
-
-// compress returns the sha256 (hex) of what it read: once here is less than once on each member.
-func compress(from io.Reader, to io.Writer) (sum string, err error) {
-	enc, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest))
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	_, err = io.Copy(enc, io.TeeReader(from, h))
-	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, enc.Close())
 }
 
 func (s *source) close() {
