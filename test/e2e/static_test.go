@@ -243,7 +243,7 @@ func (s *stacked) twins(t testing.TB, folder string) {
 	t.Cleanup(func() { s.inNode(t, s.node(), "rm -f "+one) })
 	kubelet := func() {
 		s.inNode(t, s.node(), "systemctl restart kubelet")
-		s.ready(t)
+		s.healthy(t) // a kubelet that has just started knows no pods yet
 		eventually(t, 2*time.Minute, "the scheduler runs", func() error {
 			out, err := s.tryKubectl(t, nil, "-n", "kube-system", "get", "pod", "kube-scheduler-"+s.node(), "-o", "jsonpath={.status.containerStatuses[*].ready}")
 			if err == nil && out != "true" {
