@@ -56,20 +56,12 @@ func (r *Run) Restored(s *survey.Survey) (string, bool, error) {
 	return "", true, nil
 }
 
-// Serves tells whether a majority of the restored members serves, and nothing keeps API servers from writing: no alarm, no full database.
+// Serves tells whether a member has served a linearizable read of the restored cluster, which takes a majority, and nothing keeps API servers from
+// writing: no alarm, no full database.
 func (r *Run) Serves(s *survey.Survey) bool {
-	serve := 0
-	for _, m := range s.Members {
-		switch {
-		case m.Status == nil || m.Status.ClusterID.String() != r.Shared.ClusterID:
-		case !m.Votes(): // what it says may be of itself only
-		case !agentapi.Calm(m.Status):
-			return false
-		default:
-			serve++
-		}
-	}
-	return serve > len(r.Shared.Members)/2
+	return slices.ContainsFunc(s.Members, func(m survey.Member) bool {
+		return m.Status != nil && m.Status.ClusterID.String() == r.Shared.ClusterID && m.Votes() && agentapi.Calm(m.Status)
+	})
 }
 
 // alarms takes back what a full database left in the snapshot, or a member whose data was corrupt: with it the API

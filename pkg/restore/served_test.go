@@ -14,26 +14,26 @@ func TestServes(t *testing.T) {
 	const restored = 2
 	up := survey.Member{Healthy: true, Status: &etcd.Status{ClusterID: restored}}
 	silent := survey.Member{Error: "it does not answer"}
-	alone := survey.Member{Status: &etcd.Status{ClusterID: restored}}
+	alone := survey.Member{Status: &etcd.Status{ClusterID: restored, Errors: []string{"etcdserver: no leader"}}}
 	old := survey.Member{Healthy: true, Status: &etcd.Status{ClusterID: 1}}
 	full := survey.Member{Healthy: true, Status: &etcd.Status{ClusterID: restored, Errors: []string{"memberID:7 alarm:NOSPACE"}}}
+	learner := survey.Member{Healthy: true, Learner: true, Status: &etcd.Status{ClusterID: restored}}
 	for name, c := range map[string]struct {
 		members []survey.Member
 		want    bool
 	}{
 		"one of one":                      {[]survey.Member{up}, true},
 		"one of one, on the old data":     {[]survey.Member{old}, false},
-		"two of three":                    {[]survey.Member{up, up, silent}, true},
-		"two of three, the third is old":  {[]survey.Member{up, old, up}, true},
-		"one of three":                    {[]survey.Member{up, silent, silent}, false},
-		"two of three, one has no leader": {[]survey.Member{up, up, alone}, true},
-		"one of three, one has no leader": {[]survey.Member{up, alone, silent}, false},
-		"two of three, on the old data":   {[]survey.Member{old, old, up}, false},
-		"all of three, under an alarm":    {[]survey.Member{up, up, full}, false},
-		"two of four":                     {[]survey.Member{up, up, silent, silent}, false},
+		"one of three has read":           {[]survey.Member{silent, up, silent}, true},
+		"one has read, another is old":    {[]survey.Member{old, up, silent}, true},
+		"one has read, one has no leader": {[]survey.Member{up, alone, silent}, true},
+		"all answer, without a leader":    {[]survey.Member{alone, alone, alone}, false},
+		"the old cluster has a leader":    {[]survey.Member{old, old, alone}, false},
+		"all have read, under an alarm":   {[]survey.Member{full, full, full}, false},
+		"a learner reads for itself only": {[]survey.Member{learner, silent}, false},
+		"nobody answers":                  {[]survey.Member{silent, silent, silent}, false},
 	} {
-		sh := &site.Shared{ClusterID: etcd.ID(restored).String(), Members: make([]site.MemberRecord, len(c.members))}
-		r := &restore.Run{Site: &site.Site{Shared: sh}}
+		r := &restore.Run{Site: &site.Site{Shared: &site.Shared{ClusterID: etcd.ID(restored).String()}}}
 		if got := r.Serves(&survey.Survey{Members: c.members}); got != c.want {
 			t.Errorf("%s: serves: %t", name, got)
 		}

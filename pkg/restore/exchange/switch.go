@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/datadir"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/site"
@@ -53,7 +51,11 @@ func (r *Exchange) Switch(ctx context.Context, t *plan.Task) error {
 			return err
 		}
 	}
-	return r.hotAll(ctx, r.forward(leader))
+	if err := r.hotAll(ctx, r.forward(leader)); err != nil {
+		r.endQuorum()
+		return err
+	}
+	return nil
 }
 
 // forward is the round that brings all members to the restored data; last is the one to go after all others.
@@ -137,8 +139,6 @@ func (r *Exchange) hotOnce(ctx context.Context, way round) (gone bool, err error
 	}
 	groups := way.groups(members, states)
 	spare := (len(members) - 1) / 2 // how many the old cluster can lack
-	quorum := func() {}
-	defer func() { quorum() }()
 	for i, g := range groups {
 		if spare < 0 { // the old cluster is down: from here an interrupt would only leave some behind
 			ctx = context.WithoutCancel(ctx)
@@ -160,38 +160,18 @@ func (r *Exchange) hotOnce(ctx context.Context, way round) (gone bool, err error
 		if err != nil {
 			return gone, errors.Join(err, callOff(slices.Concat(groups[i+1:]...)))
 		}
-		if spare == -1 && i+1 < len(groups) { // these are a majority, and serve while the others are exchanged
-			quorum = r.watchQuorum(ctx, slices.Concat(groups[:i+1]...))
+		if spare == -1 && i+1 < len(groups) && r.quorum == nil { // these are a majority, and serve while the others are exchanged
+			r.quorum = r.watchQuorum(ctx, namesOf(slices.Concat(groups[:i+1]...)))
 		}
 	}
 	return gone, nil
 }
 
-// watchQuorum looks when these members are a cluster that serves; what it returns ends that, and notes it as the end of the outage.
-func (r *Exchange) watchQuorum(ctx context.Context, members []*hotMember) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	p := r.Plane
-	p.Members = slices.DeleteFunc(slices.Clone(p.Members), func(m controlplane.Member) bool {
-		return !slices.ContainsFunc(members, func(h *hotMember) bool { return h.Name == m.Name })
-	})
-	seen := make(chan time.Time, 1)
-	go func() {
-		defer close(seen)
-		_ = await.Until(ctx, goWithin, "a majority serves", func(ctx context.Context) (string, bool, error) {
-			s, err := r.Cluster.Survey(ctx, p, false)
-			if err != nil || !r.Serves(s) {
-				return "", false, err
-			}
-			seen <- r.Deps.Now()
-			return "", true, nil
-		})
-	}()
-	return func() {
-		cancel()
-		if at, ok := <-seen; ok {
-			r.OutageEnds(at)
-		}
+func namesOf(members []*hotMember) (out []string) {
+	for _, m := range members {
+		out = append(out, m.Name)
 	}
+	return out
 }
 
 // follow has the members that are left go on by themselves should this client end: without a quorum their own API servers could not be reached.

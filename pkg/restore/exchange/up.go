@@ -34,6 +34,14 @@ func (r *Exchange) Try(ctx context.Context, _ *plan.Task) error {
 // from which clients may have seen it.
 func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 	defer r.watch(ctx)()
+	if r.quorum == nil {
+		var all []string
+		for _, m := range r.Shared.Members {
+			all = append(all, m.Name)
+		}
+		r.quorum = r.watchQuorum(ctx, all)
+	}
+	defer r.endQuorum()
 	return await.Until(ctx, r.Timeout, "the restored members are one healthy cluster", func(ctx context.Context) (string, bool, error) {
 		p, err := r.FindPlane(ctx)
 		if err != nil {
@@ -43,7 +51,9 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		if err != nil {
 			return "", false, err
 		}
-		if r.Serves(s) {
+		if at := r.quorum.seen(); !at.IsZero() {
+			r.OutageEnds(at)
+		} else if r.Serves(s) {
 			r.OutageEnds(r.Deps.Now())
 		}
 		if err := r.hotSeen(ctx, t, s); err != nil {

@@ -1,11 +1,13 @@
 package exchange
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/etcd"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/restore"
@@ -49,5 +51,48 @@ func TestBehind(t *testing.T) {
 		if names, got := r.behind(s); len(names) > 0 || got != together {
 			t.Errorf("%s, hosted: %v went back: %d", name, names, got)
 		}
+	}
+}
+
+// reading is a cluster of which some members never answer.
+type reading struct {
+	site.Cluster
+	silent []string
+}
+
+func (c reading) Survey(ctx context.Context, p controlplane.ControlPlane, _ bool) (*survey.Survey, error) {
+	if slices.Contains(c.silent, p.Members[0].Name) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return &survey.Survey{Members: []survey.Member{{Name: p.Members[0].Name, Healthy: true, Status: &etcd.Status{ClusterID: 2}}}}, nil
+}
+
+// TestWatchQuorum: a member that does not answer holds up nobody, and only those that were named are asked.
+func TestWatchQuorum(t *testing.T) {
+	plane := controlplane.ControlPlane{Members: []controlplane.Member{{Name: "m0"}, {Name: "m1"}, {Name: "m2"}}}
+	now := time.Unix(7, 0)
+	for name, c := range map[string]struct {
+		silent, members []string
+		seen            bool
+	}{
+		"one is silent":       {[]string{"m0"}, []string{"m0", "m1"}, true},
+		"the third is silent": {[]string{"m2"}, []string{"m0", "m1", "m2"}, true},
+		"those asked are":     {[]string{"m0", "m1"}, []string{"m0", "m1"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			deps := site.Deps{Now: func() time.Time { return now }}
+			r := &Exchange{Run: &restore.Run{Site: &site.Site{Deps: deps, Cluster: reading{silent: c.silent}, Timeout: time.Minute, Plane: plane, Shared: &site.Shared{ClusterID: etcd.ID(2).String()}}}}
+			q := r.watchQuorum(t.Context(), c.members)
+			if c.seen {
+				q.asking.Wait() // the first that is seen ends the others
+			} else {
+				q.end()
+			}
+			if got := q.seen(); got.Equal(now) != c.seen {
+				t.Errorf("seen: %v", got)
+			}
+		})
 	}
 }
