@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/frame"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/snapshot"
 )
 
 // partSuffix is what an upload is called until all of it is there and proven.
@@ -41,7 +42,7 @@ func readFile(ctx context.Context, s *Session) error {
 	}
 	reply := frame.ReadReply{Size: before.Size(), Mode: before.Mode(), ModTime: before.ModTime()}
 	s.Progress(reply) // so that the client knows the size while it reads
-	if err := s.Seed(withContext(ctx, io.LimitReader(f, req.Offset))); err != nil {
+	if err := s.Seed(snapshot.WithContext(ctx, io.LimitReader(f, req.Offset))); err != nil {
 		return fmt.Errorf("read %s: %w", req.Path, err)
 	}
 	sent, err := io.Copy(s.Data(), io.LimitReader(f, before.Size()-req.Offset))
@@ -147,7 +148,7 @@ func continueAt(ctx context.Context, s *Session, part *os.File, offset int64) er
 	if err := part.Truncate(offset); err != nil {
 		return err
 	}
-	if err := s.SeedUpload(withContext(ctx, io.NewSectionReader(part, 0, offset))); err != nil {
+	if err := s.SeedUpload(snapshot.WithContext(ctx, io.NewSectionReader(part, 0, offset))); err != nil {
 		return err
 	}
 	_, err = part.Seek(offset, io.SeekStart)
@@ -243,23 +244,8 @@ func sumFile(ctx context.Context, path string) (string, error) {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, withContext(ctx, f)); err != nil {
+	if _, err := io.Copy(h, snapshot.WithContext(ctx, f)); err != nil {
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// withContext makes a long local read end with ctx.
-func withContext(ctx context.Context, r io.Reader) io.Reader { return &contextReader{ctx, r} }
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

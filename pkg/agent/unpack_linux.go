@@ -56,7 +56,7 @@ func unpack(ctx context.Context, r agentapi.UnpackRequest, from io.Reader, part 
 	if r.SHA256 != "" {
 		to = io.MultiWriter(to, sum)
 	}
-	n, err := io.Copy(to, withContext(ctx, io.LimitReader(plain, r.Size+1)))
+	n, err := io.Copy(to, snapshot.WithContext(ctx, io.LimitReader(plain, r.Size+1)))
 	switch {
 	case err != nil:
 		return err

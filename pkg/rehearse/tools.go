@@ -108,24 +108,11 @@ func unpack(ctx context.Context, c Config, dir string) (path string, took time.D
 	if err != nil {
 		return "", 0, fmt.Errorf("unpack snapshot: %w", err)
 	}
-	_, err = io.Copy(out, contextReader{ctx, plain})
+	_, err = io.Copy(out, snapshot.WithContext(ctx, plain))
 	if err = errors.Join(err, out.Close()); err != nil {
 		return "", 0, fmt.Errorf("unpack snapshot: %w", err)
 	}
 	return path, time.Since(start), nil
-}
-
-// contextReader ends a copy when its context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // restore builds a data directory with etcd's own tool. The trailer is skipped only for a database that has none.
