@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/apiserver"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/child"
@@ -92,13 +91,14 @@ func openInPod(ctx context.Context, c Config, prefix string) (_ opened, err erro
 		return nil, fmt.Errorf("find free port: %w", err)
 	}
 	c.Etcd.Progress("compress")
-	packed, err := x.pack(f, c.Etcd.Report)
+	packed, err := x.pack(ctx, f, c.Etcd.Report)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = packed.Close(); _ = os.Remove(filepath.Join(x.dir, packedName)) }()
-	if req.Snapshot, req.Size, err = smaller(f, packed); err != nil {
-		return nil, err
+	req.Snapshot, req.Size = f, c.Etcd.Report.Size
+	if packed != nil {
+		defer func() { _ = packed.Close() }()
+		req.Snapshot, req.Size = packed, packed.size
 	}
 	b := c.Bench
 	if x.Opened, err = reach.OpenSnapshot(ctx, b.Clients, b.Member, b.APIServer, b.Options, req, c.Etcd.Progress); err != nil {
@@ -108,35 +108,34 @@ func openInPod(ctx context.Context, c Config, prefix string) (_ opened, err erro
 	return x, nil
 }
 
-const packedName = "snapshot.db.zst"
-
-// pack compresses what is sent: it is a fraction of what goes through the API server otherwise. It is checked once more on the way.
-func (x *inPod) pack(f *os.File, r *verify.Report) (*os.File, error) {
-	packed, err := os.OpenFile(filepath.Join(x.dir, packedName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil || r.Compression != snapshot.None {
-		return packed, err
-	}
-	sum, err := snapshot.Compress(packed, io.NewSectionReader(f, 0, r.Size))
-	if err != nil { // no room, mostly: it goes as it is
-		return packed, packed.Truncate(0)
-	}
-	if r.Plain.SHA256 != "" && sum != r.Plain.SHA256 {
-		return nil, errors.Join(errors.New("open snapshot: it is not any more what was proven"), packed.Close())
-	}
-	return packed, nil
+// packed is a file that has no name any more where the system allows that: what is killed leaves no Secrets.
+type packed struct {
+	*os.File
+	size int64 // in bytes
 }
 
-// smaller is the smaller of a file and what it was packed as; an empty one was not.
-func smaller(f, packed *os.File) (io.ReaderAt, int64, error) {
-	plain, err := f.Stat()
+// pack compresses what is sent: it is a fraction of what goes through the API server otherwise. It is checked once more on the way. Where there is
+// no room, or it makes it no smaller, there is none.
+func (x *inPod) pack(ctx context.Context, f *os.File, r *verify.Report) (*packed, error) {
+	if r.Compression != snapshot.None {
+		return nil, nil
+	}
+	to, err := os.CreateTemp(x.dir, "snapshot-*.db.zst")
 	if err != nil {
-		return nil, 0, err
+		return nil, fmt.Errorf("compress snapshot: %w", err)
 	}
-	small, err := packed.Stat()
-	if err == nil && small.Size() > 0 && small.Size() < plain.Size() {
-		return packed, small.Size(), nil
+	_ = os.Remove(to.Name()) // else it goes with its folder
+	sum, err := snapshot.Compress(ctx, to, io.NewSectionReader(f, 0, r.Size))
+	size, serr := to.Seek(0, io.SeekEnd)
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(ctx.Err(), to.Close())
+	case err != nil || serr != nil || size >= r.Size:
+		return nil, to.Close()
+	case r.Plain.SHA256 != "" && sum != r.Plain.SHA256: // where it was proven on its way here, it was not summed up again
+		return nil, errors.Join(errors.New("open snapshot: it is not any more what was proven"), to.Close())
 	}
-	return f, plain.Size(), err
+	return &packed{to, size}, nil
 }
 
 func (x *inPod) Access() apiserver.Access {

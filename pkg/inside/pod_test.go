@@ -1,3 +1,5 @@
+//go:build unix
+
 package inside
 
 import (
@@ -5,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
-// TestPack: the smaller form is sent, and not what has changed since it was proven.
+// TestPack: what makes it smaller is sent, and not what has changed since it was proven.
 func TestPack(t *testing.T) {
 	t.Parallel()
 	random := make([]byte, 100000)
@@ -51,7 +52,11 @@ func TestPack(t *testing.T) {
 			defer f.Close()
 			size := int64(len(c.data))
 			r := &verify.Report{Size: size, Compression: c.form, Plain: snapshot.Plain{Size: size, SHA256: hex.EncodeToString(sum[:])}}
-			packed, err := (&inPod{dir: t.TempDir()}).pack(f, r)
+			x := &inPod{dir: t.TempDir()}
+			packed, err := x.pack(t.Context(), f, r)
+			if left, _ := os.ReadDir(x.dir); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
 			if c.changed && c.form == snapshot.None {
 				if err == nil || !strings.Contains(err.Error(), "not any more what was proven") {
 					t.Errorf("what has changed: %v", err)
@@ -61,10 +66,11 @@ func TestPack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer packed.Close()
-			sent, n, err := smaller(f, packed)
-			if err != nil || (n < size) != c.packed || (sent == io.ReaderAt(packed)) != c.packed {
-				t.Errorf("%d bytes of %d, %v", n, size, err)
+			if (packed != nil) != c.packed || packed != nil && packed.size >= size/10 {
+				t.Errorf("packed %+v of %d bytes", packed, size)
+			}
+			if packed != nil {
+				_ = packed.Close()
 			}
 		})
 	}

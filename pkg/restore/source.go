@@ -204,7 +204,7 @@ func (s *source) shrink(ctx context.Context, compacted bool, quota int64, tell s
 		}
 	}
 	if s.packed == nil {
-		s.packed, s.packedProven = s.pack(s.plain, s.sent)
+		s.packed, s.packedProven = s.pack(ctx, s.plain, s.sent)
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (s *source) compact(ctx context.Context, most int64, must bool) (stays int6
 	if err != nil {
 		return done.Size, errors.Join(err, to.Close()) // gives its room back
 	}
-	packed, proven := s.pack(to, done)
+	packed, proven := s.pack(ctx, to, done)
 	if packed == nil && s.packed != nil && !must { // the original is, already
 		return done.Size, errors.Join(errors.New("no room to compress what remains"), to.Close())
 	}
@@ -235,12 +235,12 @@ func (s *source) compact(ctx context.Context, most int64, must bool) (stays int6
 }
 
 // pack returns nil where that is not possible, and whether what it packed has that sum.
-func (s *source) pack(plain *os.File, what snapshot.Plain) (packed *os.File, proven bool) {
+func (s *source) pack(ctx context.Context, plain *os.File, what snapshot.Plain) (packed *os.File, proven bool) {
 	f, err := s.make()
 	if err != nil {
 		return nil, false
 	}
-	sum, err := snapshot.Compress(f, io.NewSectionReader(plain, 0, what.Size))
+	sum, err := snapshot.Compress(ctx, f, io.NewSectionReader(plain, 0, what.Size))
 	if err != nil {
 		_ = f.Close()
 		return nil, false

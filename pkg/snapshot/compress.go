@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,12 +12,12 @@ import (
 
 // Compress writes a zstd stream of what it reads, quickly rather than small, and returns the SHA-256 (hex) of that: once here is less
 // than once wherever it is sent.
-func Compress(to io.Writer, from io.Reader) (sum string, err error) {
+func Compress(ctx context.Context, to io.Writer, from io.Reader) (sum string, err error) {
 	enc, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
-	_, err = io.Copy(enc, io.TeeReader(from, h))
+	_, err = io.Copy(enc, io.TeeReader(WithContext(ctx, from), h))
 	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, enc.Close())
 }
