@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/kms/pkg/util"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/child"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/inside"
@@ -126,12 +126,20 @@ func (o *opening) plugins(ctx context.Context) error {
 		if o.config.Bench != nil {
 			return &inside.Error{Reason: "open snapshot in a pod: --encryption-config names the KMS plugin " + p.Name + ", which does not run there", Way: "open it on a machine where the plugin runs, with --in=local; " + without}
 		}
-		d := net.Dialer{Timeout: 2 * time.Second}
-		conn, err := d.DialContext(ctx, "unix", strings.TrimPrefix(p.Endpoint, "unix://"))
+		conn, err := dialPlugin(ctx, p.Endpoint)
 		if err != nil {
 			return &inside.Error{Reason: "open snapshot: the KMS plugin " + p.Name + " of --encryption-config does not answer", Cause: err, Way: "start it on this machine, with its key; " + without}
 		}
 		_ = conn.Close()
 	}
 	return nil
+}
+
+func dialPlugin(ctx context.Context, endpoint string) (net.Conn, error) {
+	path, err := util.ParseEndpoint(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Timeout: 2 * time.Second}
+	return d.DialContext(ctx, "unix", path)
 }
