@@ -112,7 +112,7 @@ type restoreResult struct {
 	Restore    *site.Shared    `json:"restore"`
 	Notes      []string        `json:"notes,omitempty"`
 	// OutageSeconds is from the first writer that was stopped until all were ready again; of a hot restore, from the
-	// member that the old cluster could not lack until a majority was healthy. None where it is unfinished.
+	// member that the old cluster could not lack until a majority served again. None where it is unfinished.
 	OutageSeconds float64 `json:"outageSeconds,omitempty"`
 	// Disagree says what the kubelets of a restored cluster still ran otherwise than it says.
 	Disagree []string `json:"disagree,omitempty"`

@@ -33,6 +33,8 @@ type Exchange struct {
 	Restart func(ctx context.Context, pod string) error
 	// Nudge looks after members that are waited for, until it is stopped; nil: nothing can be done for them.
 	Nudge func(ctx context.Context) (stop func())
+	// APIServes reads through the API that this etcd is behind, consistently; nil: that API is not ours to ask.
+	APIServes func(ctx context.Context) error
 
 	quorum *quorum // from when a majority has been exchanged until all are up
 }

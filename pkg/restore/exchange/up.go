@@ -51,10 +51,8 @@ func (r *Exchange) Up(ctx context.Context, t *plan.Task) error {
 		if err != nil {
 			return "", false, err
 		}
-		if at := r.quorum.seen(); !at.IsZero() {
-			r.OutageEnds(at)
-		} else if r.Serves(s) {
-			r.OutageEnds(r.Deps.Now())
+		if r.Serves(s) {
+			r.OutageEnds(r.quorum.seen(r.Deps.Now()))
 		}
 		if err := r.hotSeen(ctx, t, s); err != nil {
 			return "", false, await.Stop(err)

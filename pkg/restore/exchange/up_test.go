@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -68,29 +69,33 @@ func (c reading) Survey(ctx context.Context, p controlplane.ControlPlane, _ bool
 	return &survey.Survey{Members: []survey.Member{{Name: p.Members[0].Name, Healthy: true, Status: &etcd.Status{ClusterID: 2}}}}, nil
 }
 
-// TestWatchQuorum: a member that does not answer holds up nobody, and only those that were named are asked.
+// TestWatchQuorum: a member that does not answer holds up nobody, only those that were named are asked, and none where the API can be.
 func TestWatchQuorum(t *testing.T) {
 	plane := controlplane.ControlPlane{Members: []controlplane.Member{{Name: "m0"}, {Name: "m1"}, {Name: "m2"}}}
-	now := time.Unix(7, 0)
+	now, later := time.Unix(7, 0), time.Unix(9, 0)
+	answers := func(err error) func(context.Context) error { return func(context.Context) error { return err } }
 	for name, c := range map[string]struct {
 		silent, members []string
+		api             func(context.Context) error
 		seen            bool
 	}{
-		"one is silent":       {[]string{"m0"}, []string{"m0", "m1"}, true},
-		"the third is silent": {[]string{"m2"}, []string{"m0", "m1", "m2"}, true},
-		"those asked are":     {[]string{"m0", "m1"}, []string{"m0", "m1"}, false},
+		"one is silent":           {silent: []string{"m0"}, members: []string{"m0", "m1"}, seen: true},
+		"the third is silent":     {silent: []string{"m2"}, members: []string{"m0", "m1", "m2"}, seen: true},
+		"those asked are":         {silent: []string{"m0", "m1"}, members: []string{"m0", "m1"}},
+		"the API answers":         {silent: []string{"m0", "m1"}, members: []string{"m0", "m1"}, api: answers(nil), seen: true},
+		"the API has no etcd yet": {members: []string{"m0", "m1"}, api: answers(errors.New("etcdserver: no leader"))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			deps := site.Deps{Now: func() time.Time { return now }}
-			r := &Exchange{Run: &restore.Run{Site: &site.Site{Deps: deps, Cluster: reading{silent: c.silent}, Timeout: time.Minute, Plane: plane, Shared: &site.Shared{ClusterID: etcd.ID(2).String()}}}}
+			r := &Exchange{APIServes: c.api, Run: &restore.Run{Site: &site.Site{Deps: deps, Cluster: reading{silent: c.silent}, Timeout: time.Minute, Plane: plane, Shared: &site.Shared{ClusterID: etcd.ID(2).String()}}}}
 			q := r.watchQuorum(t.Context(), c.members)
 			if c.seen {
 				q.asking.Wait() // the first that is seen ends the others
 			} else {
 				q.end()
 			}
-			if got := q.seen(); got.Equal(now) != c.seen {
+			if got := q.seen(later); got.Equal(now) != c.seen {
 				t.Errorf("seen: %v", got)
 			}
 		})

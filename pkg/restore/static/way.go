@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/controlplane"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/plan"
@@ -39,8 +40,14 @@ type way struct {
 func New(r *restore.Run) restore.Way {
 	w := newWay(r)
 	w.look, w.alone, w.open = w.lookAt, aloneFor, w.openNode
-	r.Afterwards = w.settled
+	r.Afterwards, w.APIServes = w.settled, w.apiServes
 	return w
+}
+
+// apiServes reads one object as etcd has it: while the members have no majority, no API server can.
+func (r *way) apiServes(ctx context.Context) error {
+	_, err := r.Deps.Clients.Core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	return err
 }
 
 // NewIn is the way with any other look at the cluster, and with that much time for each member to vote.
