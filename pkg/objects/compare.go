@@ -56,6 +56,9 @@ func Compare(ctx context.Context, before, after *Server, sel Selection, allField
 	c := &Comparison{Sums: []Sum{}, Differences: []Difference{}, before: before.Called, after: after.Called}
 	seen := map[string]bool{}
 	for _, w := range wants {
+		if sel.Labels != "" && w.name != "" && !w.explicit {
+			continue // the namespace itself: it was not asked for
+		}
 		if key := w.Name() + "/" + w.name; !seen[key] {
 			seen[key] = true
 			if err := c.kind(ctx, before, after, w, sel, allFields); err != nil {
