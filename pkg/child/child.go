@@ -1,5 +1,5 @@
-// Package child runs programs that must not outlive us: they die with this process where the kernel can do that, and are killed and
-// waited for elsewhere. What they print is kept for the moment in which somebody asks why they ended.
+// Package child runs programs that must not outlive us: they die with this process where the kernel can do that, and a shell that waits for
+// our end kills them on other Unix systems. What they print is kept for the moment in which somebody asks why they ended.
 package child
 
 import (
@@ -38,7 +38,9 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
+			after := watch(cmd.Process.Pid)
 			p.err = cmd.Wait()
+			after.Stop()
 		}
 		close(p.done)
 	}()

@@ -54,7 +54,7 @@ func ChooseBench(p controlplane.ControlPlane) (m controlplane.Member, a controlp
 type inPod struct {
 	*reach.Opened
 	dir      string
-	after    *child.Remover
+	after    *child.Watcher
 	listener net.Listener
 }
 

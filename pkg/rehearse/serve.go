@@ -26,7 +26,7 @@ type Served struct {
 	config Config
 	place  place
 	server *server
-	after  *child.Remover
+	after  *child.Watcher
 	result Result
 }
 
