@@ -4,7 +4,6 @@ package inside
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -14,12 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/apiserver"
-	"github.com/kubectl-etcd/kubectl-etcd/pkg/await"
+	"github.com/kubectl-etcd/kubectl-etcd/pkg/apiserver/apiservertest"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/rehearse"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
@@ -150,29 +147,8 @@ func encryption(t *testing.T, provider string, keys ...string) string {
 // write makes a ConfigMap and a Secret with an API server that encrypts, and may be written to.
 func write(t *testing.T, endpoint, prefix, encryption string, b etcdtest.Binaries) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "kube-apiserver")
-	syscall.ForkLock.RLock() // else a process that another test starts just then inherits it open, and it cannot be run
-	err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\" --authorization-mode=AlwaysAllow\n", apiServer(b)), 0o700)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := apiserver.Start(t.Context(), apiserver.Config{Program: program, Dir: t.TempDir(), Endpoint: endpoint, Prefix: prefix, EncryptionConfig: encryption})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := apiservertest.Start(t, apiserver.Config{Program: apiServer(b), Endpoint: endpoint, Prefix: prefix, EncryptionConfig: encryption})
 	defer s.Stop()
-	err = await.Until(t.Context(), 2*time.Minute, "the API server has its namespaces", func(ctx context.Context) (string, bool, error) {
-		for _, path := range []string{"/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"} {
-			if _, err := s.Client().Get(ctx, path); err != nil {
-				return "", false, err
-			}
-		}
-		return "", true, nil
-	})
-	if err != nil {
-		t.Fatalf("%v; %s", err, s.LastWords())
-	}
 	for kind, text := range map[string]string{"configmaps": fmt.Sprintf(`{"metadata":{"name":"plain"},"data":{"prefix":%q}}`, prefix), "secrets": `{"metadata":{"name":"db"},"stringData":{"p":"hidden"}}`} {
 		if code := post(t, s.Access, kind, text); code != http.StatusCreated {
 			t.Fatalf("make %s: %d", kind, code)
