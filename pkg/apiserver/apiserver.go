@@ -155,15 +155,15 @@ const policy = `{"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":
 {"apiVersion":"abac.authorization.kubernetes.io/v1beta1","kind":"Policy","spec":{"group":"` + readers + `","nonResourcePath":"*","readonly":true}}
 `
 
-// egress leads all that an API server would ask (webhooks, aggregated APIs, kubelets) to a socket that is not there: the snapshot
+// egress leads all that an API server would ask (webhooks, aggregated APIs, kubelets) to a socket that is not there, and is refused at once: the snapshot
 // has the addresses of a live cluster.
 const egress = `apiVersion: apiserver.k8s.io/v1beta1
 kind: EgressSelectorConfiguration
 egressSelections:
 - name: cluster
-  connection: {proxyProtocol: GRPC, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
+  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
 - name: controlplane
-  connection: {proxyProtocol: GRPC, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
+  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
 `
 
 // writeFiles makes a certificate and a token for this one time. Its key signs tokens of accounts, too, which nobody asks for.
