@@ -68,6 +68,7 @@ type Server struct {
 	Start time.Duration
 
 	open     opened
+	from     rehearse.Config
 	client   *apiserver.Client
 	decrypts bool
 }
@@ -96,7 +97,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s := &Server{Report: c.Etcd.Report, decrypts: c.EncryptionConfig != ""}
+	s := &Server{Report: c.Etcd.Report, from: c.Etcd, decrypts: c.EncryptionConfig != ""}
 	if s.Prefix, err = Prefix(s.Report, c.Prefix); err != nil {
 		return nil, err
 	}

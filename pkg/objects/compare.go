@@ -105,7 +105,7 @@ func either(before, after *Server, sel Selection) ([]wanted, error) {
 func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, sel Selection, allFields bool) error {
 	sel.Owned = sel.Owned || w.explicit
 	was, err := texts(ctx, before, w, sel, allFields)
-	var is map[string]string
+	var is map[string]shown
 	if err == nil {
 		is, err = texts(ctx, after, w, sel, allFields)
 	}
@@ -113,6 +113,9 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 		if err = fill(ctx, after, is, was, w, sel, allFields); err == nil {
 			err = fill(ctx, before, was, is, w, sel, allFields)
 		}
+	}
+	if err == nil {
+		err = alike(ctx, after, is, was, w, sel, allFields)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -130,9 +133,12 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 	return nil
 }
 
+// shown is an object as it is compared, and the version in which that is.
+type shown struct{ version, text string }
+
 // texts are the objects of one kind as they are compared, by their Key. Both servers show them in the same form, where they can.
-func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bool) (map[string]string, error) {
-	out := map[string]string{}
+func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bool) (map[string]shown, error) {
+	out := map[string]shown{}
 	k, err := s.Named(w.Name())
 	var unknown *UnknownKind
 	if errors.As(err, &unknown) {
@@ -147,16 +153,33 @@ func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bo
 	failed := error(nil)
 	err = s.eachOf(ctx, wanted{k, w.name, false}, sel, func(o Object) error {
 		text, err := textOf(o, allFields)
-		out[o.Key()] = text
+		out[o.Key()] = shown{o.Kind.Version, text}
 		return err
 	}, func(_ string, err error) { failed = err })
 	return out, errors.Join(err, failed)
 }
 
+// alike asks a server again for what the other one has shown in another version: a snapshot has custom resources in the version that each is stored in.
+func alike(ctx context.Context, s *Server, mine, other map[string]shown, w wanted, sel Selection, allFields bool) error {
+	for key, o := range other {
+		if m, both := mine[key]; !both || m.version == o.version {
+			continue
+		}
+		w.Version = o.version
+		sel.Namespace, w.name, _ = strings.Cut(key, "/")
+		again, err := texts(ctx, s, w, sel, allFields)
+		if err != nil {
+			return err
+		}
+		maps.Copy(mine, again)
+	}
+	return nil
+}
+
 // fill adds what only the other server has shown, whatever its labels are.
-func fill(ctx context.Context, s *Server, mine, other map[string]string, w wanted, sel Selection, allFields bool) error {
+func fill(ctx context.Context, s *Server, mine, other map[string]shown, w wanted, sel Selection, allFields bool) error {
 	missing := maps.Clone(other)
-	maps.DeleteFunc(missing, func(key, _ string) bool { _, both := mine[key]; return both })
+	maps.DeleteFunc(missing, func(key string, _ shown) bool { _, both := mine[key]; return both })
 	if len(missing) == 0 {
 		return nil
 	}
@@ -170,7 +193,7 @@ func fill(ctx context.Context, s *Server, mine, other map[string]string, w wante
 	return err
 }
 
-func (c *Comparison) add(w wanted, was, is map[string]string) {
+func (c *Comparison) add(w wanted, was, is map[string]shown) {
 	sum := Sum{Kind: w.Name()}
 	var keys []string
 	for k := range was {
@@ -194,12 +217,12 @@ func (c *Comparison) add(w wanted, was, is map[string]string) {
 		case !had:
 			sum.OnlyAfter++
 			d.State = "only in " + c.after
-		case old == now:
+		case old.text == now.text:
 			sum.Same++
 			continue
 		default:
 			sum.Changed++
-			d.State, d.Diff = changed, unified(w.Name(), k, c.after, old, now)
+			d.State, d.Diff = changed, unified(w.Name(), k, c.after, old.text, now.text)
 		}
 		c.Differences = append(c.Differences, d)
 	}

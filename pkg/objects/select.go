@@ -118,25 +118,31 @@ func (s *Server) Each(ctx context.Context, sel Selection, f func(Object) error, 
 type own struct{ error }
 
 func (s *Server) eachOf(ctx context.Context, w wanted, sel Selection, f func(Object) error, failed func(string, error)) error {
-	pick := func(u *unstructured.Unstructured) error {
-		if reason := madeByCluster(w.Kind, u); reason == "" || w.name != "" || w.explicit && reason == ownedReason || sel.Owned && reason == ownedReason {
-			u.SetGroupVersionKind(w.GroupVersion().WithKind(w.Kind.Kind))
-			if err := f(Object{w.Kind, u}); err != nil {
+	found := false
+	pick := func(k Kind, u *unstructured.Unstructured) error {
+		found = true
+		if reason := madeByCluster(k, u); reason == "" || w.name != "" || w.explicit && reason == ownedReason || sel.Owned && reason == ownedReason {
+			u.SetGroupVersionKind(k.GroupVersion().WithKind(k.Kind))
+			if err := f(Object{k, u}); err != nil {
 				return own{err}
 			}
 		}
 		return nil
 	}
 	var err error
-	if w.name != "" {
+	switch {
+	case w.name == "":
+		err = s.list(ctx, w.Kind, sel.Namespace, metav1.ListOptions{LabelSelector: sel.Labels}, pick)
+	case s.at > 0:
+		err = s.inAny(ctx, w.Kind, sel.Namespace, metav1.ListOptions{FieldSelector: "metadata.name=" + w.name}, pick)
+	default:
 		var u *unstructured.Unstructured
-		if u, err = s.get(ctx, w.Kind, sel.Namespace, w.name); err == nil && u != nil {
-			err = pick(u)
-		} else if err == nil && w.explicit {
-			return &Missing{w.Name() + "/" + w.name, sel.Namespace, s.Called}
+		if u, err = s.get(ctx, w.Kind, sel.Namespace, w.name); u != nil && err == nil {
+			err = pick(w.Kind, u)
 		}
-	} else {
-		err = s.each(ctx, s.of(w.Kind, sel.Namespace), metav1.ListOptions{LabelSelector: sel.Labels}, pick)
+	}
+	if err == nil && w.explicit && w.name != "" && !found {
+		return &Missing{w.Name() + "/" + w.name, sel.Namespace, s.Called}
 	}
 	if o, ok := err.(own); ok {
 		return o.error

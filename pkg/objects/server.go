@@ -39,8 +39,9 @@ type Server struct {
 	at int64
 	// late are kinds that were not served in time, whose definitions had come back.
 	late map[schema.GroupResource]error
-	// stored are the versions in which custom resources are stored, for a server whose conversion webhooks are away.
-	stored map[schema.GroupResource]string
+	// custom are the versions of custom resources, and keys what is stored of them, for a server whose conversion webhooks are away.
+	custom map[schema.GroupResource]versions
+	keys   Keys
 	lists  []*metav1.APIResourceList
 	// unknown are the groups of which it could not say what they have, such as aggregated APIs that are down.
 	unknown map[string]error
@@ -60,8 +61,9 @@ func (k Kind) Name() string { return k.GroupResource().String() }
 type Options struct {
 	// Called says what it is, in messages.
 	Called string
-	// Stored asks for custom resources in the version that they are stored in, which takes no conversion webhook.
-	Stored bool
+	// Stored asks for custom resources in the version that they are stored in, which takes no conversion webhook, and finds with it
+	// those that are stored in several; nil: as the server prefers to show them.
+	Stored Keys
 	// Revision is the one that is read; zero: what is there now.
 	Revision int64
 }
@@ -98,8 +100,9 @@ func Connect(ctx context.Context, cfg *rest.Config, o Options) (*Server, error) 
 	}
 	s.lists = lists
 	s.mapper = restmapper.NewShortcutExpander(restmapper.NewDiscoveryRESTMapper(resourcesOf(groups, lists)), cached, nil)
-	if o.Stored {
-		s.stored, err = s.storedVersions(ctx)
+	if o.Stored != nil {
+		s.keys = o.Stored
+		s.custom, err = s.versionsOf(ctx)
 	}
 	return s, err
 }
@@ -220,16 +223,9 @@ func (s *Server) of(k Kind, namespace string) dynamic.ResourceInterface {
 	return s.dynamic.Resource(k.GroupVersionResource)
 }
 
-// get is an object; nil where there is none.
-func (s *Server) get(ctx context.Context, k Kind, namespace, name string) (found *unstructured.Unstructured, err error) {
-	if s.at > 0 {
-		err = s.each(ctx, s.of(k, namespace), metav1.ListOptions{FieldSelector: "metadata.name=" + name}, func(u *unstructured.Unstructured) error {
-			found = u
-			return nil
-		})
-		return found, err
-	}
-	found, err = s.of(k, namespace).Get(ctx, name, metav1.GetOptions{})
+// get is an object as it is now; nil where there is none.
+func (s *Server) get(ctx context.Context, k Kind, namespace, name string) (*unstructured.Unstructured, error) {
+	found, err := s.of(k, namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -2,22 +2,34 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
+
+// Keys finds the objects of a kind by what is stored of it, whether or not they can be read.
+type Keys func(context.Context, schema.GroupResource) ([]types.NamespacedName, error)
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
-// storedVersions reads the definitions of custom resources.
-func (s *Server) storedVersions(ctx context.Context) (map[schema.GroupResource]string, error) {
-	out := map[schema.GroupResource]string{}
+// versions are those of a custom resource.
+type versions struct {
+	stored string // in which what is written is stored; empty where it is not served
+	served []string
+}
+
+// versionsOf reads the definitions of custom resources.
+func (s *Server) versionsOf(ctx context.Context) (map[schema.GroupResource]versions, error) {
+	out := map[schema.GroupResource]versions{}
 	err := s.each(ctx, s.dynamic.Resource(definitions), metav1.ListOptions{}, func(d *unstructured.Unstructured) error {
 		group, _, _ := unstructured.NestedString(d.Object, "spec", "group")
 		plural, _, _ := unstructured.NestedString(d.Object, "spec", "names", "plural")
-		out[schema.GroupResource{Group: group, Resource: plural}] = storedVersion(d)
+		out[schema.GroupResource{Group: group, Resource: plural}] = versionsIn(d)
 		return nil
 	})
 	if err != nil {
@@ -26,22 +38,74 @@ func (s *Server) storedVersions(ctx context.Context) (map[schema.GroupResource]s
 	return out, nil
 }
 
-// storedVersion is the version in which a definition has its objects stored; empty where that is not served.
-func storedVersion(definition *unstructured.Unstructured) string {
-	versions, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
-	for _, v := range versions {
-		if v, ok := v.(map[string]any); ok && v["storage"] == true && v["served"] == true {
-			name, _ := v["name"].(string)
-			return name
+func versionsIn(definition *unstructured.Unstructured) (out versions) {
+	all, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	for _, v := range all {
+		v, ok := v.(map[string]any)
+		name, _ := v["name"].(string)
+		if !ok || v["served"] != true {
+			continue
+		}
+		out.served = append(out.served, name)
+		if v["storage"] == true {
+			out.stored = name
 		}
 	}
-	return ""
+	return out
 }
 
 // asStored is the kind in the version that it is stored in.
 func (s *Server) asStored(k Kind) Kind {
-	if v := s.stored[k.GroupResource()]; v != "" {
+	if v := s.custom[k.GroupResource()].stored; v != "" {
 		k.Version = v
 	}
 	return k
+}
+
+// list calls f for the objects of a kind, in the version in which each is shown. After another version became the stored one, what is older stays as it
+// was: such a kind cannot be listed where nobody converts, and each of its objects is asked for in the version in which it can be read.
+func (s *Server) list(ctx context.Context, k Kind, namespace string, o metav1.ListOptions, f func(Kind, *unstructured.Unstructured) error) error {
+	mixed := s.keys != nil && len(s.custom[k.GroupResource()].served) > 1
+	seen := map[types.NamespacedName]bool{} // what was shown before it failed
+	err := s.each(ctx, s.of(k, namespace), o, func(u *unstructured.Unstructured) error {
+		if mixed {
+			seen[types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()}] = true
+		}
+		return f(k, u)
+	})
+	var callers own
+	if err == nil || !mixed || errors.As(err, &callers) || ctx.Err() != nil {
+		return err
+	}
+	all, kerr := s.keys(ctx, k.GroupResource())
+	if kerr != nil {
+		return fmt.Errorf("%w; find them one by one: %w", err, kerr)
+	}
+	for _, key := range all {
+		if seen[key] || namespace != "" && key.Namespace != namespace {
+			continue
+		}
+		o.FieldSelector = "metadata.name=" + key.Name
+		if err := s.inAny(ctx, k, key.Namespace, o, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inAny asks for one object in every version, until it can be shown.
+func (s *Server) inAny(ctx context.Context, k Kind, namespace string, o metav1.ListOptions, f func(Kind, *unstructured.Unstructured) error) error {
+	others := slices.DeleteFunc(slices.Clone(s.custom[k.GroupResource()].served), func(v string) bool { return v == k.Version })
+	var first error
+	for _, k.Version = range append([]string{k.Version}, others...) {
+		err := s.each(ctx, s.of(k, namespace), o, func(u *unstructured.Unstructured) error { return f(k, u) })
+		var callers own
+		if err == nil || errors.As(err, &callers) || ctx.Err() != nil {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }

@@ -80,7 +80,7 @@ func (s *Server) noneOf(ctx context.Context, definition *unstructured.Unstructur
 	r := definitions
 	r.Group, _, _ = unstructured.NestedString(definition.Object, "spec", "group")
 	r.Resource, _, _ = unstructured.NestedString(definition.Object, "spec", "names", "plural")
-	r.Version = storedVersion(definition)
+	r.Version = versionsIn(definition).stored
 	some, err := s.dynamic.Resource(r).List(ctx, metav1.ListOptions{Limit: 1})
 	switch {
 	case apierrors.IsNotFound(err): // it is not served
