@@ -122,6 +122,7 @@ e2e: build ## the plugin against real clusters (RUN=regexp KEEP=1)
 
 .PHONY: e2e-full
 e2e-full: build testbed-bin testbed ## every interruption of a restore, and every end-to-end test (hours)
+	hack/testbed/binaries.sh older
 	RESTORE_CELLS=all go test -count=1 -timeout=120m -run='Interrupted' -v ./test/operations
 	E2E_SHARE=all go test -count=1 -tags=e2e -timeout=600m -v ./test/e2e/...
 

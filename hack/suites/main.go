@@ -45,7 +45,7 @@ var suites = []suite{
 	{name: "streaming", about: "transfers against the real streaming server code, in one process", dir: "test/streaming", args: []string{"-timeout=15m", "./..."}, beside: true},
 	{name: "race", about: "what starts goroutines, under the race detector", dir: ".", args: races, cgo: true},
 	{name: "dist", about: "a release archive: the same twice, unpacks, runs, fits its manifest", dir: ".", args: []string{"-count=1", "-timeout=15m", "-tags=dist", "-run=^TestRelease", "./hack/dist"}},
-	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=75m", "-tags=e2e", "./test/e2e/..."}, longer: "^(TestUserCluster|TestBig|TestSlow|TestStage|TestRestore(Long|Variants|Ways|Interrupted|HotInterrupted))"},
+	{name: "e2e", about: "real kind clusters, from end to end", dir: ".", args: []string{"-count=1", "-timeout=75m", "-tags=e2e", "./test/e2e/..."}, longer: "^(TestUserCluster|TestBig|TestSlow|TestStage|TestOlderKubernetes|TestRestore(Long|Variants|Ways|Interrupted|HotInterrupted))"},
 }
 
 func main() {

@@ -2,6 +2,7 @@
 # The programs of the test bed, built from Go modules. What is up to date is kept.
 #   binaries.sh tools   kind, three minors of etcd, servers for object stores: needed with any node image
 #   binaries.sh kube    Kubernetes as one multi-call program: six minutes on two cores, most of a cold run
+#   binaries.sh older   an API server of the minor before, to write what snapshots of it hold: only for make e2e-full
 #   binaries.sh node    the rest of our own node image: containerd, CoreDNS, pause, kind's load balancer
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -38,13 +39,22 @@ tools() {
   done
 }
 
+# flags_of VERSION: with a fixed date and tree state, since kubeadm compares versions, and the build must not change from day to day.
+flags_of() {
+  local component=k8s.io/component-base/version minor=${1#v1.}
+  echo "$STRIP -X $component.gitVersion=$1 -X $component.gitMajor=1 -X $component.gitMinor=${minor%%.*} -X $component.gitTreeState=clean -X $component.buildDate=2026-01-01T00:00:00Z"
+}
+
 kube() {
-  local component=k8s.io/component-base/version minor=${K8S_VERSION#v1.}
-  minor=${minor%%.*}
-  # A fixed date and tree state: kubeadm compares versions, and the build must not change from day to day.
-  build node-bin/kube kube . "$STRIP -X $component.gitVersion=$K8S_VERSION -X $component.gitMajor=1 -X $component.gitMinor=$minor -X $component.gitTreeState=clean -X $component.buildDate=2026-01-01T00:00:00Z"
+  build node-bin/kube kube . "$(flags_of "$K8S_VERSION")"
   ln -sf ../node-bin/kube "$TESTBED/bin/kubectl"
   ln -sf ../node-bin/kube "$TESTBED/bin/kube-apiserver" # on which snapshots are opened
+}
+
+# Not below bin/, whose programs make the node image what it is.
+older() {
+  local minor=${OLDER_K8S_VERSION%.*}
+  build "kube-${minor#v}/kube-apiserver" kube135 k8s.io/kubernetes/cmd/kube-apiserver "$(flags_of "$OLDER_K8S_VERSION")"
 }
 
 node() {
@@ -64,7 +74,7 @@ containerd_version() { awk '$2 == "github.com/containerd/containerd/v2" { print 
 
 for part; do
   case "$part" in
-  tools | kube | node) "$part" ;;
-  *) die "usage: binaries.sh tools|kube|node..." ;;
+  tools | kube | older | node) "$part" ;;
+  *) die "usage: binaries.sh tools|kube|older|node..." ;;
   esac
 done
