@@ -212,6 +212,8 @@ func (f *files) flags(c Config, port int) []string {
 		"--egress-selector-config-file=" + f.egress,
 		// Each read is of etcd: a kind with an object that cannot be read (it is encrypted) fails at once then, and alone.
 		"--watch-cache=false",
+		// Nor is the revision that is read compacted away while it is open.
+		"--etcd-compaction-interval=0",
 		"--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false", "--profiling=false",
 	}
 	if c.EncryptionConfig != "" {
