@@ -78,7 +78,13 @@ func Run(cmd *exec.Cmd) error {
 	go func() {
 		runtime.LockOSThread() // as in Start
 		defer runtime.UnlockOSThread()
-		result <- cmd.Run()
+		err := cmd.Start()
+		if err == nil {
+			after := watch(cmd.Process.Pid)
+			err = cmd.Wait()
+			after.Stop()
+		}
+		result <- err
 	}()
 	if err := <-result; err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, log.last())

@@ -21,7 +21,7 @@ func RemoveAfterUs(folders ...string) *Watcher {
 	return afterUs(`rm -rf -- "$@"; sleep 1; rm -rf -- "$@"`, folders...)
 }
 
-// killAfterUs has a program killed when we have ended. It is stopped when the program has ended, since its number may be another's then.
+// killAfterUs has a program killed when we have ended. Its caller stops it when the program has ended, since the number may be another's soon.
 func killAfterUs(pid int) *Watcher { return afterUs(`kill -9 "$1"`, strconv.Itoa(pid)) }
 
 func afterUs(script string, args ...string) *Watcher {

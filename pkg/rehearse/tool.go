@@ -24,7 +24,7 @@ func FindTool(ctx context.Context, path, name, versionArg string) (t Tool, err e
 }
 
 // Run runs the tool to its end in the folder dir, with nothing of our environment that could configure it. It is killed
-// when ctx ends, and on Linux also when this process does, however that comes about. The error has its last words.
+// when ctx ends, and on Unix systems also when this process does, however that comes about. The error has its last words.
 func (t Tool) Run(ctx context.Context, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, t.Path, args...)
 	cmd.Dir = dir
