@@ -3,7 +3,6 @@ package inside
 import (
 	"bytes"
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -14,25 +13,52 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
-// Keys reads the snapshot once more, for the names of the objects of a custom resource: they are in its keys, whether or not the API server can show
-// what is stored there. They are sorted.
+// Keys are the names of the objects of a custom resource, sorted. They are in the snapshot's keys, whether or not the API server can show what is stored
+// there. The first call reads the snapshot once more.
 func (s *Server) Keys(ctx context.Context, kind schema.GroupResource) ([]types.NamespacedName, error) {
-	prefix := []byte(s.Prefix + "/" + kind.Group + "/" + kind.Resource + "/")
-	exist := map[types.NamespacedName]bool{}
-	_, err := verify.File(ctx, s.from.Snapshot, verify.Options{Raw: s.from.Raw, TempDir: s.from.Dir, NoSidecar: true, Each: func(kv mvcc.KeyValue, deleted bool) {
-		rest, ok := bytes.CutPrefix(kv.Key, prefix)
-		if !ok {
-			return
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys == nil {
+		exist := map[schema.GroupResource]map[types.NamespacedName]bool{}
+		_, err := verify.File(ctx, s.from.Snapshot, verify.Options{Raw: s.from.Raw, TempDir: s.from.Dir, NoSidecar: true, Each: func(kv mvcc.KeyValue, deleted bool) {
+			kind, key, ok := keyOf(kv.Key, s.Prefix)
+			switch {
+			case !ok:
+			case deleted:
+				delete(exist[kind], key)
+			case exist[kind] == nil:
+				exist[kind] = map[types.NamespacedName]bool{key: true}
+			default:
+				exist[kind][key] = true
+			}
+		}})
+		if err != nil {
+			return nil, err
 		}
-		namespace, name, namespaced := strings.Cut(string(rest), "/")
-		if !namespaced {
-			namespace, name = "", namespace
-		}
-		if key := (types.NamespacedName{Namespace: namespace, Name: name}); deleted {
-			delete(exist, key)
-		} else {
-			exist[key] = true
-		}
-	}})
-	return slices.SortedFunc(maps.Keys(exist), func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }), err
+		s.keys = exist
+	}
+	var out []types.NamespacedName
+	for key := range s.keys[kind] {
+		out = append(out, key)
+	}
+	slices.SortFunc(out, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// keyOf takes the key of a custom resource apart: PREFIX/GROUP/RESOURCE/[NAMESPACE/]NAME.
+func keyOf(key []byte, prefix string) (kind schema.GroupResource, name types.NamespacedName, ok bool) {
+	rest, ok := bytes.CutPrefix(key, []byte(prefix+"/"))
+	group, _, _ := bytes.Cut(rest, []byte("/"))
+	if !ok || !bytes.Contains(group, []byte(".")) {
+		return kind, name, false
+	}
+	parts := strings.Split(string(rest), "/")
+	if len(parts) < 3 || len(parts) > 4 {
+		return kind, name, false
+	}
+	if len(parts) == 4 {
+		name.Namespace = parts[2]
+	}
+	name.Name = parts[len(parts)-1]
+	return schema.GroupResource{Group: parts[0], Resource: parts[1]}, name, true
 }

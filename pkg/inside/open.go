@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -69,6 +72,8 @@ type Server struct {
 
 	open     opened
 	from     rehearse.Config
+	mu       sync.Mutex
+	keys     map[schema.GroupResource]map[types.NamespacedName]bool // of custom resources; nil: not read yet
 	client   *apiserver.Client
 	decrypts bool
 }

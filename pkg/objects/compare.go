@@ -115,7 +115,7 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 		}
 	}
 	if err == nil {
-		err = alike(ctx, after, is, was, w, sel, allFields)
+		err = c.alike(ctx, after, is, was, w, sel, allFields)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -160,18 +160,36 @@ func texts(ctx context.Context, s *Server, w wanted, sel Selection, allFields bo
 }
 
 // alike asks a server again for what the other one has shown in another version: a snapshot has custom resources in the version that each is stored in.
-func alike(ctx context.Context, s *Server, mine, other map[string]shown, w wanted, sel Selection, allFields bool) error {
+// What it does not show in that version is told, and not compared.
+func (c *Comparison) alike(ctx context.Context, s *Server, mine, other map[string]shown, w wanted, sel Selection, allFields bool) error {
+	differ := map[string][]string{} // their keys, by the other's version
 	for key, o := range other {
-		if m, both := mine[key]; !both || m.version == o.version {
-			continue
+		if m, both := mine[key]; both && m.version != o.version {
+			differ[o.version] = append(differ[o.version], key)
 		}
-		w.Version = o.version
-		sel.Namespace, w.name, _ = strings.Cut(key, "/")
+	}
+	sel.Labels = "" // they may be others now
+	for version, keys := range differ {
+		w.Version = version
 		again, err := texts(ctx, s, w, sel, allFields)
-		if err != nil {
-			return err
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		maps.Copy(mine, again)
+		unshown := 0
+		for _, key := range keys {
+			now, there := again[key]
+			delete(mine, key)
+			switch {
+			case there && now.version == version:
+				mine[key] = now
+			case there || err != nil:
+				unshown++
+				delete(other, key)
+			} // else it was deleted just now
+		}
+		if unshown > 0 {
+			c.Unread = append(c.Unread, fmt.Sprintf("%s: %d are stored in version %s, in which %s does not show them", w.Name(), unshown, version, s.Called))
+		}
 	}
 	return nil
 }

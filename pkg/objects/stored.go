@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,6 +24,7 @@ var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Ver
 type versions struct {
 	stored string // in which what is written is stored; empty where it is not served
 	served []string
+	all    int // with those that are not served
 }
 
 // versionsOf reads the definitions of custom resources.
@@ -40,6 +44,7 @@ func (s *Server) versionsOf(ctx context.Context) (map[schema.GroupResource]versi
 
 func versionsIn(definition *unstructured.Unstructured) (out versions) {
 	all, _, _ := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	out.all = len(all)
 	for _, v := range all {
 		v, ok := v.(map[string]any)
 		name, _ := v["name"].(string)
@@ -63,9 +68,9 @@ func (s *Server) asStored(k Kind) Kind {
 }
 
 // list calls f for the objects of a kind, in the version in which each is shown. After another version became the stored one, what is older stays as it
-// was: such a kind cannot be listed where nobody converts, and each of its objects is asked for in the version in which it can be read.
+// was: such a kind cannot be listed where nobody converts, and each of its objects is asked for in the version in which it can be shown.
 func (s *Server) list(ctx context.Context, k Kind, namespace string, o metav1.ListOptions, f func(Kind, *unstructured.Unstructured) error) error {
-	mixed := s.keys != nil && len(s.custom[k.GroupResource()].served) > 1
+	mixed := s.keys != nil && s.custom[k.GroupResource()].all > 1
 	seen := map[types.NamespacedName]bool{} // what was shown before it failed
 	err := s.each(ctx, s.of(k, namespace), o, func(u *unstructured.Unstructured) error {
 		if mixed {
@@ -73,24 +78,32 @@ func (s *Server) list(ctx context.Context, k Kind, namespace string, o metav1.Li
 		}
 		return f(k, u)
 	})
-	var callers own
-	if err == nil || !mixed || errors.As(err, &callers) || ctx.Err() != nil {
+	if !mixed || !unshown(err) {
 		return err
 	}
 	all, kerr := s.keys(ctx, k.GroupResource())
 	if kerr != nil {
 		return fmt.Errorf("%w; find them one by one: %w", err, kerr)
 	}
+	failed, first := 0, error(nil)
 	for _, key := range all {
-		if seen[key] || namespace != "" && key.Namespace != namespace {
+		if seen[key] || k.Namespaced && namespace != "" && key.Namespace != namespace {
 			continue
 		}
 		o.FieldSelector = "metadata.name=" + key.Name
-		if err := s.inAny(ctx, k, key.Namespace, o, f); err != nil {
+		switch err := s.inAny(ctx, k, key.Namespace, o, f); {
+		case unshown(err):
+			if failed++; first == nil {
+				first = fmt.Errorf("%s: %w", strings.TrimPrefix(key.String(), "/"), err)
+			}
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of them cannot be shown in a version that is served, the first is %w", failed, first)
 }
 
 // inAny asks for one object in every version, until it can be shown.
@@ -99,8 +112,7 @@ func (s *Server) inAny(ctx context.Context, k Kind, namespace string, o metav1.L
 	var first error
 	for _, k.Version = range append([]string{k.Version}, others...) {
 		err := s.each(ctx, s.of(k, namespace), o, func(u *unstructured.Unstructured) error { return f(k, u) })
-		var callers own
-		if err == nil || errors.As(err, &callers) || ctx.Err() != nil {
+		if !unshown(err) {
 			return err
 		}
 		if first == nil {
@@ -108,4 +120,10 @@ func (s *Server) inAny(ctx context.Context, k Kind, namespace string, o metav1.L
 		}
 	}
 	return first
+}
+
+// unshown says that a server has failed with an object, as it does where it should convert one and cannot.
+func unshown(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Code == http.StatusInternalServerError
 }

@@ -35,7 +35,9 @@ func Waves[T any](ctx context.Context, all []T, together func(a, b T) bool, f fu
 }
 
 // Together tells that two actions may be carried out at the same time. What waits for its kind to be served goes by itself.
-func Together(a, b Action) bool { return a.Kind == b.Kind && !a.late && !b.late }
+func Together(a, b Action) bool {
+	return a.Kind.GroupResource() == b.Kind.GroupResource() && !a.late && !b.late
+}
 
 // TogetherGone is the same of what is deleted again.
 func TogetherGone(a, b Done) bool { return a.Group == b.Group && a.Resource == b.Resource }
