@@ -53,15 +53,14 @@ kube() {
 
 # Not below bin/, whose programs make the node image what it is.
 older() {
-  local minor=${OLDER_K8S_VERSION%.*}
-  build "kube-${minor#v}/kube-apiserver" kube135 k8s.io/kubernetes/cmd/kube-apiserver "$(flags_of "$OLDER_K8S_VERSION")"
+  build kube-older/kube-apiserver kube135 k8s.io/kubernetes/cmd/kube-apiserver "$(flags_of "$(version_in kube135 k8s.io/kubernetes)")"
 }
 
 node() {
   local name
   for name in containerd containerd-shim-runc-v2 ctr; do
     build "node-bin/$name" containerd "github.com/containerd/containerd/v2/cmd/$name" \
-      "$STRIP -X github.com/containerd/containerd/v2/version.Version=$(containerd_version)" -tags no_btrfs,no_zfs,no_devmapper,no_aufs
+      "$STRIP -X github.com/containerd/containerd/v2/version.Version=$(version_in containerd github.com/containerd/containerd/v2)" -tags no_btrfs,no_zfs,no_devmapper,no_aufs
   done
   build node-bin/coredns coredns . "$STRIP"
   build node-bin/envoy lb . "$STRIP"
@@ -69,8 +68,8 @@ node() {
   build node-bin/pause pause . "$STRIP"
 }
 
-containerd_version() { awk '$2 == "github.com/containerd/containerd/v2" { print $3; exit }
-  $1 == "github.com/containerd/containerd/v2" { print $2; exit }' "$HERE/mod/containerd/go.mod"; }
+# version_in MODULE REQUIRED: the version that a module requires.
+version_in() { awk -v of="$2" '$2 == of { print $3; exit } $1 == of { print $2; exit }' "$HERE/mod/$1/go.mod"; }
 
 for part; do
   case "$part" in

@@ -4,7 +4,6 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "$TESTBED"/{bin,node-bin,key,log,lock,clusters}
 
 K8S_VERSION=v1.36.3
-OLDER_K8S_VERSION=v1.35.4 # has a module of its own, mod/kube135
 # The newest patch of each minor that the Go module proxy has; for 3.6, the one that kubeadm 1.36 asks for.
 ETCD_VERSIONS="3.5.35 3.6.8 3.7.3"
 ETCD_DEFAULT_TAG=3.6.8-0

@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/apiserver"
@@ -13,12 +14,15 @@ import (
 )
 
 // TestOlderKubernetes looks into a snapshot of the minor before, with an API server of the cluster's minor, and brings its objects into the
-// cluster. It requires hack/testbed/binaries.sh older.
+// cluster.
 func TestOlderKubernetes(t *testing.T) {
 	c := clusters.get(t, mainKind)
 	b := etcdtest.Find(t, "3.5")
 	etcd := etcdtest.Start(t, b)
-	older := filepath.Join(testbed, "kube-1.35", "kube-apiserver")
+	older := filepath.Join(testbed, "kube-older", "kube-apiserver")
+	if _, err := os.Stat(older); err != nil {
+		t.Fatalf("%v; run: hack/testbed/binaries.sh older", err)
+	}
 	s := apiservertest.Start(t, apiserver.Config{Program: older, Endpoint: etcd.Endpoint, Prefix: "/registry"})
 	t.Cleanup(s.Stop)
 	ca, kubeconfig := filepath.Join(t.TempDir(), "ca.crt"), filepath.Join(t.TempDir(), "kubeconfig")
@@ -35,5 +39,8 @@ func TestOlderKubernetes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scripts(t, c, "older", map[string]string{"OLD": kubeconfig, "OLD_ENDPOINT": etcd.Endpoint, "OLD_API": older, "MINOR": minor(mainKind.tag)})
+	scripts(t, c, "older", map[string]string{
+		"OLD": kubeconfig, "OLD_ENDPOINT": etcd.Endpoint, "OLD_API": older, "OLD_VERSION": s.Version,
+		"KUBERNETES": strings.TrimPrefix(c.kubectl(t, "get", "node", c.node(), "-o", "jsonpath={.status.nodeInfo.kubeletVersion}"), "v"), "MINOR": minor(mainKind.tag),
+	})
 }
