@@ -124,6 +124,12 @@ func (p *proc) signal(s syscall.Signal) {
 
 func (p *proc) wait() *result {
 	p.t.Helper()
+	return p.within(limit)
+}
+
+// within waits for its end for so long, where more than the limit of all is right.
+func (p *proc) within(limit time.Duration) *result {
+	p.t.Helper()
 	select {
 	case err := <-p.done:
 		r := &result{t: p.t, args: p.args, dir: p.cmd.Dir, stdout: p.out.String(), stderr: p.err.String(), took: time.Since(p.started)}
