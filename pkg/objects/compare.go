@@ -114,6 +114,9 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 			err = fill(ctx, before, was, is, w, sel, allFields)
 		}
 	}
+	if err == nil && w.explicit && w.name != "" && len(was)+len(is) == 0 {
+		return fmt.Errorf("neither %s nor %s has %s/%s%s", before.Called, after.Called, w.Name(), w.name, in(sel.Namespace))
+	}
 	if err == nil {
 		err = c.alike(ctx, after, is, was, w, sel, allFields)
 	}
@@ -125,9 +128,6 @@ func (c *Comparison) kind(ctx context.Context, before, after *Server, w wanted, 
 	case err != nil:
 		c.Unread = append(c.Unread, w.Name()+": "+err.Error())
 		return nil
-	}
-	if w.explicit && w.name != "" && len(was)+len(is) == 0 {
-		return fmt.Errorf("neither %s nor %s has %s/%s%s", before.Called, after.Called, w.Name(), w.name, in(sel.Namespace))
 	}
 	c.add(w, was, is)
 	return nil

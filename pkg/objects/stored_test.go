@@ -98,6 +98,14 @@ func TestCompareVersions(t *testing.T) {
 	if err != nil || len(c.Unread) != 1 || c.Unread[0] != want || len(c.Differences) != 1 || c.Sums[0].Same != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
+	sel.Names = []string{"crates/old"}
+	if c, err = Compare(t.Context(), live, s, sel, false); err != nil || len(c.Unread) != 1 || len(c.Differences) > 0 {
+		t.Errorf("by name: %+v, %v", c, err)
+	}
+	sel.Names = []string{"crates/none"}
+	if _, err = Compare(t.Context(), live, s, sel, false); err == nil || err.Error() != "neither the cluster nor the snapshot has crates.example.com/none in namespace a" {
+		t.Errorf("in neither: %v", err)
+	}
 }
 
 // serve has a real API server serve what its etcd has stored: versions by RESOURCE/[NAMESPACE/]NAME.
