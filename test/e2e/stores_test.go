@@ -134,6 +134,10 @@ func TestStores(t *testing.T) {
 	if strings.Contains(r.stdout+r.stderr, "X-Amz-Signature") {
 		t.Error("the address's signature is told")
 	}
+	// It is looked into from where it is, compressed and encrypted, and by its address.
+	for _, from := range []string{own.File, url} {
+		b.run(t, kubeconfig, "open", from, "--identity", b.identity, "--", "kubectl", "get", "namespaces", "-o", "name").exits(0).prints(`^namespace/kube-system$`)
+	}
 	folder := t.TempDir()
 	b.run(t, kubeconfig, "backup", "copy", own.File, folder).exits(0)
 	b.run(t, kubeconfig, "verify", filepath.Join(folder, own.Snapshot.File), "--identity", b.identity).exits(0)
