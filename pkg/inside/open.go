@@ -73,7 +73,7 @@ type Server struct {
 	open     opened
 	from     rehearse.Config
 	mu       sync.Mutex
-	keys     map[schema.GroupResource]map[types.NamespacedName]bool // of custom resources; nil: not read yet
+	names    map[schema.GroupResource]map[types.NamespacedName]bool // of custom resources; nil: not read yet
 	client   *apiserver.Client
 	decrypts bool
 }

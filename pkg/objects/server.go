@@ -39,9 +39,9 @@ type Server struct {
 	at int64
 	// late are kinds that were not served in time, whose definitions had come back.
 	late map[schema.GroupResource]error
-	// custom are the versions of custom resources, and keys what is stored of them, for a server whose conversion webhooks are away.
+	// custom are the versions of custom resources, and names what is stored of them, for a server whose conversion webhooks are away.
 	custom map[schema.GroupResource]versions
-	keys   Keys
+	names  Names
 	lists  []*metav1.APIResourceList
 	// unknown are the groups of which it could not say what they have, such as aggregated APIs that are down.
 	unknown map[string]error
@@ -63,7 +63,7 @@ type Options struct {
 	Called string
 	// Stored asks for custom resources in the version that they are stored in, which takes no conversion webhook, and finds with it
 	// those that are stored in several; nil: as the server prefers to show them.
-	Stored Keys
+	Stored Names
 	// Revision is the one that is read; zero: what is there now.
 	Revision int64
 }
@@ -101,7 +101,7 @@ func Connect(ctx context.Context, cfg *rest.Config, o Options) (*Server, error) 
 	s.lists = lists
 	s.mapper = restmapper.NewShortcutExpander(restmapper.NewDiscoveryRESTMapper(resourcesOf(groups, lists)), cached, nil)
 	if o.Stored != nil {
-		s.keys = o.Stored
+		s.names = o.Stored
 		s.custom, err = s.versionsOf(ctx)
 	}
 	return s, err

@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Keys finds the objects of a kind by what is stored of it, whether or not they can be read.
-type Keys func(context.Context, schema.GroupResource) ([]types.NamespacedName, error)
+// Names finds the objects of a kind by what is stored of it, whether or not they can be read.
+type Names func(context.Context, schema.GroupResource) ([]types.NamespacedName, error)
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
@@ -70,7 +70,7 @@ func (s *Server) asStored(k Kind) Kind {
 // list calls f for the objects of a kind, in the version in which each is shown. After another version became the stored one, what is older stays as it
 // was: such a kind cannot be listed where nobody converts, and each of its objects is asked for in the version in which it can be shown.
 func (s *Server) list(ctx context.Context, k Kind, namespace string, o metav1.ListOptions, f func(Kind, *unstructured.Unstructured) error) error {
-	mixed := s.keys != nil && s.custom[k.GroupResource()].all > 1
+	mixed := s.names != nil && s.custom[k.GroupResource()].all > 1
 	seen := map[types.NamespacedName]bool{} // what was shown before it failed
 	err := s.each(ctx, s.of(k, namespace), o, func(u *unstructured.Unstructured) error {
 		if mixed {
@@ -81,9 +81,9 @@ func (s *Server) list(ctx context.Context, k Kind, namespace string, o metav1.Li
 	if !mixed || !unshown(err) {
 		return err
 	}
-	all, kerr := s.keys(ctx, k.GroupResource())
-	if kerr != nil {
-		return fmt.Errorf("%w; find them one by one: %w", err, kerr)
+	all, nerr := s.names(ctx, k.GroupResource())
+	if nerr != nil {
+		return fmt.Errorf("%w; find them one by one: %w", err, nerr)
 	}
 	failed, first := 0, error(nil)
 	for _, key := range all {

@@ -39,7 +39,7 @@ func TestStoredVersions(t *testing.T) {
 	for i := range pageSize + 10 { // the second page cannot be shown
 		in[fmt.Sprintf("crates/a/p%04d", i)] = "v2"
 	}
-	s := connect(t, serve(t, away, in), Options{Called: "the snapshot", Stored: keysOf(in)})
+	s := connect(t, serve(t, away, in), Options{Called: "the snapshot", Stored: namesOf(in)})
 
 	all := map[string]string{}
 	for key, version := range in {
@@ -84,7 +84,7 @@ func TestStoredVersions(t *testing.T) {
 func TestCompareVersions(t *testing.T) {
 	t.Parallel()
 	in := map[string]string{"crates/a/new": "v2", "crates/a/old": "v1", "crates/a/older": "v1"}
-	s := connect(t, serve(t, away, in), Options{Called: "the snapshot", Stored: keysOf(in)})
+	s := connect(t, serve(t, away, in), Options{Called: "the snapshot", Stored: namesOf(in)})
 	delete(in, "crates/a/older")
 	live := connect(t, serve(t, none, in), Options{Called: "the cluster"})
 	sel := Selection{Namespace: "a", Names: []string{"crates"}}
@@ -163,8 +163,8 @@ func objectOf(key, version string) string {
 	return string(text)
 }
 
-// keysOf finds what is stored as a snapshot has it.
-func keysOf(stored map[string]string) Keys {
+// namesOf finds what is stored as a snapshot has it.
+func namesOf(stored map[string]string) Names {
 	stored = maps.Clone(stored)
 	return func(_ context.Context, kind schema.GroupResource) (out []types.NamespacedName, _ error) {
 		for key := range stored {

@@ -268,7 +268,7 @@ func (o *opening) objects(ctx context.Context, s *inside.Server) (*objects.Serve
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memory)
 	}
-	return objects.Connect(ctx, cfg, objects.Options{Called: "the snapshot", Stored: s.Keys, Revision: s.Report.Revision})
+	return objects.Connect(ctx, cfg, objects.Options{Called: "the snapshot", Stored: s.Names, Revision: s.Report.Revision})
 }
 
 // cluster connects to the cluster that the kubeconfig names.

@@ -13,12 +13,12 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify"
 )
 
-// Keys are the names of the objects of a custom resource, sorted. They are in the snapshot's keys, whether or not the API server can show what is stored
+// Names are the names of the objects of a custom resource, sorted. They are in the snapshot's keys, whether or not the API server can show what is stored
 // there. The first call reads the snapshot once more.
-func (s *Server) Keys(ctx context.Context, kind schema.GroupResource) ([]types.NamespacedName, error) {
+func (s *Server) Names(ctx context.Context, kind schema.GroupResource) ([]types.NamespacedName, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keys == nil {
+	if s.names == nil {
 		exist := map[schema.GroupResource]map[types.NamespacedName]bool{}
 		_, err := verify.File(ctx, s.from.Snapshot, verify.Options{Raw: s.from.Raw, TempDir: s.from.Dir, NoSidecar: true, Each: func(kv mvcc.KeyValue, deleted bool) {
 			kind, key, ok := keyOf(kv.Key, s.Prefix)
@@ -35,10 +35,10 @@ func (s *Server) Keys(ctx context.Context, kind schema.GroupResource) ([]types.N
 		if err != nil {
 			return nil, err
 		}
-		s.keys = exist
+		s.names = exist
 	}
 	var out []types.NamespacedName
-	for key := range s.keys[kind] {
+	for key := range s.names[kind] {
 		out = append(out, key)
 	}
 	slices.SortFunc(out, func(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) })

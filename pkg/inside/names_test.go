@@ -14,8 +14,8 @@ import (
 	"github.com/kubectl-etcd/kubectl-etcd/pkg/verify/etcdtest"
 )
 
-// TestKeys: the names of a kind's objects, without those that were deleted and those of other kinds.
-func TestKeys(t *testing.T) {
+// TestNames: the names of a kind's objects, without those that were deleted and those of other kinds.
+func TestNames(t *testing.T) {
 	t.Parallel()
 	b := etcdtest.Find(t, "3.6")
 	etcd := etcdtest.Start(t, b)
@@ -35,7 +35,7 @@ func TestKeys(t *testing.T) {
 		"worlds": {{Name: "all"}},
 		"none":   nil,
 	} {
-		got, err := s.Keys(t.Context(), schema.GroupResource{Group: "example.com", Resource: kind})
+		got, err := s.Names(t.Context(), schema.GroupResource{Group: "example.com", Resource: kind})
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v; want %v", kind, got, err, want)
 		}
