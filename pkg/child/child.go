@@ -24,7 +24,7 @@ type Process struct {
 	err  error
 }
 
-// Start starts a command, whose output is kept here. Not with a CommandContext: Stop waits, too.
+// Start starts a command, whose output is kept here. Who means to Stop it passes no CommandContext: Stop waits, too.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	cmd.WaitDelay = closeTimeout
@@ -68,26 +68,15 @@ func (p *Process) Stop() {
 	}
 }
 
-// Run runs a command to its end. The error has its last words.
+// Run runs a command to its end, which may be that of its context. The error has its last words.
 func Run(cmd *exec.Cmd) error {
-	var log lastLines
-	cmd.WaitDelay = closeTimeout
-	cmd.Stdout, cmd.Stderr = &log, &log
-	dieWithParent(cmd)
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // as in Start
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		if err == nil {
-			after := watch(cmd.Process.Pid)
-			err = cmd.Wait()
-			after.Stop()
-		}
-		result <- err
-	}()
-	if err := <-result; err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, log.last())
+	p, err := Start(cmd)
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err)
+	}
+	<-p.done
+	if p.err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), p.err, p.log.last())
 	}
 	return nil
 }
