@@ -169,14 +169,14 @@ func (c *Comparison) alike(ctx context.Context, s *Server, mine, other map[strin
 		}
 	}
 	sel.Labels = "" // they may be others now
-	for version, keys := range differ {
+	for _, version := range slices.Sorted(maps.Keys(differ)) {
 		w.Version = version
 		again, err := texts(ctx, s, w, sel, allFields)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		unshown := 0
-		for _, key := range keys {
+		for _, key := range differ[version] {
 			now, there := again[key]
 			delete(mine, key)
 			switch {
