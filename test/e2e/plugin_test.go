@@ -124,11 +124,11 @@ func (p *proc) signal(s syscall.Signal) {
 
 func (p *proc) wait() *result {
 	p.t.Helper()
-	return p.within(limit)
+	return p.waitFor(limit)
 }
 
-// within waits for its end for so long, where more than the limit of all is right.
-func (p *proc) within(limit time.Duration) *result {
+// waitFor waits for its end for so long, where more than the limit of all is right.
+func (p *proc) waitFor(limit time.Duration) *result {
 	p.t.Helper()
 	select {
 	case err := <-p.done:

@@ -77,7 +77,7 @@ func TestRestoreLongStatic(t *testing.T) {
 						r.err.shows(t, 2*time.Minute, p.line)
 						time.Sleep(p.wait)
 						f.do(t, s, r)
-						s.settled(t, r.within(aloneWithin))
+						s.settled(t, r.waitFor(aloneWithin))
 					}) {
 						t.Fatal("the next one would find what this one has left")
 					}
@@ -140,7 +140,7 @@ func (s *stacked) settled(t *testing.T, r *result) {
 		if what == "resume" {
 			args = append(args, "--from", s.snapshot)
 		}
-		r := start(t, s.kubeconfig, "", args...).within(aloneWithin)
+		r := start(t, s.kubeconfig, "", args...).waitFor(aloneWithin)
 		t.Logf("%s: exit code %d after %.0f s\n%s", what, r.code, r.took.Seconds(), r.stderr)
 		restored = what == "resume" && r.code == 0
 	}
