@@ -161,9 +161,9 @@ const egress = `apiVersion: apiserver.k8s.io/v1beta1
 kind: EgressSelectorConfiguration
 egressSelections:
 - name: cluster
-  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
+  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/a-snapshot-asks-nobody}}}
 - name: controlplane
-  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/kubectl-etcd.sock}}}
+  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nonexistent/a-snapshot-asks-nobody}}}
 `
 
 // writeFiles makes a certificate and a token for this one time. Its key signs tokens of accounts, too, which nobody asks for.
